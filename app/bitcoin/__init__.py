@@ -1,0 +1,1 @@
+"""Bitcoin formats as pure functions and values; bitcoinx is seen nowhere else."""
