@@ -1,0 +1,1 @@
+"""The rules of PatchProof as pure functions and values: no network, no storage, no clock."""

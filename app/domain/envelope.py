@@ -1,0 +1,74 @@
+"""What a record looks like on the chain: an output of zero satoshis, nothing personal in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from app.bitcoin.scripts import data_locking_script, parse_data_script
+from app.domain.canonical import canonical_json, sha256_hex
+
+_PROTOCOL = b"PatchProof"
+_VERSION = b"1"
+
+
+class InvalidEnvelopeError(ValueError):
+    """A script carries data, but not an envelope of ours."""
+
+
+class Kind(StrEnum):
+    """What an envelope records."""
+
+    REGISTRATION = "REGISTRATION"
+    TRANSFER = "TRANSFER"
+    BATCH = "BATCH"
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """`OP_FALSE OP_RETURN <"PatchProof"> <"1"> <kind> <payload>`."""
+
+    kind: Kind
+    payload: bytes
+
+    def to_locking_script(self) -> bytes:
+        """Return the locking script of the output that carries the envelope."""
+        return data_locking_script([_PROTOCOL, _VERSION, self.kind.value.encode(), self.payload])
+
+    @classmethod
+    def from_locking_script(cls, script: bytes) -> "Envelope":
+        """Read a locking script.
+
+        Raises InvalidScriptError when it is no data script and InvalidEnvelopeError when its
+        data is not ours.
+        """
+        pushes = parse_data_script(script)
+        if len(pushes) != 4 or pushes[:2] != [_PROTOCOL, _VERSION]:
+            raise InvalidEnvelopeError("The data is not a PatchProof envelope of version 1.")
+        try:
+            kind = Kind(pushes[2].decode("ascii"))
+        except ValueError:
+            raise InvalidEnvelopeError("The PatchProof envelope is of an unknown kind.") from None
+        return cls(kind, pushes[3])
+
+
+def commitment_payload(
+    digest_hex: str, issuer_pubkey: str, issuer_signature: str, prev_txid: str | None
+) -> bytes:
+    """Return the canonical JSON that commits to a record without showing it; all of it hex."""
+    payload = {
+        "digest": digest_hex,
+        "issuer_pubkey": issuer_pubkey,
+        "issuer_signature": issuer_signature,
+    }
+    if prev_txid is not None:
+        payload["prev_txid"] = prev_txid
+    return canonical_json(payload)
+
+
+def record_digest(salt: bytes, public_view: Mapping[str, Any]) -> str:
+    """Return the hex of sha256(salt || canonical JSON of the public view).
+
+    The salt, 16 random bytes, keeps what is erased off the chain from being guessed.
+    """
+    return sha256_hex(salt + canonical_json(dict(public_view)))

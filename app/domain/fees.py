@@ -1,0 +1,48 @@
+"""What a transaction must pay and what is left as change."""
+
+from app.bitcoin.scripts import p2pkh_locking_script
+from app.bitcoin.transactions import Transaction, TxOutput, signed_size
+
+# Nodes of BSV relay any spendable output of at least one satoshi.
+DUST_SATOSHIS = 1
+
+
+class InsufficientFundsError(ValueError):
+    """The inputs hold less than the outputs and the fee; `missing_satoshis` says how much."""
+
+    def __init__(self, missing_satoshis: int) -> None:
+        super().__init__(f"The inputs lack {missing_satoshis} satoshis.")
+        self.missing_satoshis = missing_satoshis
+
+
+def fee_for_size(size_bytes: int, satoshis_per_kilobyte: int) -> int:
+    """Return the fee in satoshis, rounded up; a kilobyte is 1000 bytes."""
+    return -(-size_bytes * satoshis_per_kilobyte // 1000)
+
+
+def required_fee(transaction: Transaction, satoshis_per_kilobyte: int) -> int:
+    """Return the fee that a transaction needs at its largest signed size."""
+    return fee_for_size(signed_size(transaction), satoshis_per_kilobyte)
+
+
+def with_change(
+    transaction: Transaction, change_hash160: bytes, satoshis_per_kilobyte: int
+) -> Transaction:
+    """Return the transaction with one P2PKH change output added, or without where none is left.
+
+    Every spent output must be known. Raises InsufficientFundsError when the fee can't be paid.
+    """
+    unspent = transaction.fee_satoshis - required_fee(transaction, satoshis_per_kilobyte)
+    if unspent < 0:
+        raise InsufficientFundsError(-unspent)
+    script = p2pkh_locking_script(change_hash160)
+    draft = _with_output(transaction, TxOutput(0, script))
+    change = draft.fee_satoshis - required_fee(draft, satoshis_per_kilobyte)
+    if change < DUST_SATOSHIS:
+        return transaction
+    return _with_output(transaction, TxOutput(change, script))
+
+
+def _with_output(transaction: Transaction, output: TxOutput) -> Transaction:
+    outputs = (*transaction.outputs, output)
+    return Transaction(transaction.inputs, outputs, transaction.version, transaction.locktime)
