@@ -1,0 +1,279 @@
+"""HTTP to one outside service: pooled connections, deadlines, bounded retries, typed trouble."""
+
+import itertools
+import json
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from app.clients.outcomes import (
+    AuthenticationRefusedError,
+    ServiceUnavailableError,
+    UnexpectedAnswerError,
+)
+
+logger = logging.getLogger(__name__)
+
+POOL_SIZE = 16
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_CONNECT_SECONDS = 5.0
+SHORTEST_TRY_SECONDS = 0.05
+_READ_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class CallPolicy:
+    """How long a call may take, and how often and after which pauses it is made again.
+
+    `timeout_seconds` bounds one try, `budget_seconds` all tries and pauses together. The n-th
+    pause is `first_delay_seconds * 2**n`, capped, times a random factor from `jitter`: (0, 1)
+    is full jitter, (1, 1.25) never comes earlier than the plain pause.
+    """
+
+    attempts: int
+    timeout_seconds: float
+    budget_seconds: float
+    first_delay_seconds: float
+    max_delay_seconds: float = 10.0
+    jitter: tuple[float, float] = (0.0, 1.0)
+
+    def delay_seconds(self, retry: int, random_unit: float) -> float:
+        """Return the pause before retry number `retry` (from 0) for a random number in [0, 1)."""
+        low, high = self.jitter
+        pause = min(self.first_delay_seconds * 2.0**retry, self.max_delay_seconds)
+        return pause * (low + (high - low) * random_unit)
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """A whole answer: its status, its body and the pause it asks for."""
+
+    status: int
+    body: bytes
+    retry_after_seconds: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The body as text, without the whitespace around it."""
+        return self.body.decode("utf-8", errors="replace").strip()
+
+    @property
+    def is_markup(self) -> bool:
+        """Tell whether this is a web page: a proxy spoke, not the service."""
+        return self.body.lstrip()[:1] == b"<"
+
+    @property
+    def is_temporary(self) -> bool:
+        """Tell whether the same call may succeed a little later."""
+        return self.status == 429 or self.status >= 500
+
+
+class NoAnswerError(Exception):
+    """The service did not answer in full; whether it acted is not known."""
+
+
+class _HeaderAuth(AuthBase):
+    """Sets the service's key; being set at all, it keeps requests from reading ~/.netrc."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = dict(headers)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._headers)
+        return request
+
+
+class HttpTransport:
+    """Talks to the service at one base URL; safe to share among threads and across a fork."""
+
+    def __init__(
+        self,
+        service: str,
+        base_url: str,
+        *,
+        policy: CallPolicy,
+        auth_headers: Mapping[str, str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        random_unit: Callable[[], float] = random.random,
+    ) -> None:
+        self.service = service
+        self._base_url = base_url.rstrip("/")
+        self._policy = policy
+        self._auth = _HeaderAuth(_checked_headers(service, auth_headers or {}))
+        self._sleep = sleep
+        self._random_unit = random_unit
+        self._lock = threading.Lock()
+        self._session: requests.Session | None = None
+        self._session_pid = 0
+
+    def close(self) -> None:
+        """Close the pooled connections; the next call opens new ones."""
+        with self._lock:
+            if self._session is not None and self._session_pid == os.getpid():
+                self._session.close()
+            self._session = None
+
+    def send_once(
+        self,
+        method: str,
+        path: str,
+        *,
+        json_body: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> HttpAnswer:
+        """Make one call and return whatever is answered; raise NoAnswerError when nothing is."""
+        seconds = timeout_seconds or self._policy.timeout_seconds
+        deadline = time.monotonic() + seconds
+        connect_seconds = min(MAX_CONNECT_SECONDS, seconds / 3)
+        try:
+            with self._open_session().request(
+                method,
+                self._base_url + path,
+                json=json_body,
+                params=params,
+                headers=headers,
+                timeout=(connect_seconds, seconds - connect_seconds),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = _read_body(response, deadline)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            # The class alone: the text of these errors carries the URL and what is in it.
+            raise NoAnswerError(f"no answer ({type(error).__name__})") from error
+        pause = _parse_retry_after(response.headers.get("Retry-After"))
+        return HttpAnswer(response.status_code, body, pause)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json_body: Any = None,
+        params: Mapping[str, str] | None = None,
+        budget_seconds: float | None = None,
+        attempts: int | None = None,
+    ) -> HttpAnswer:
+        """Make a call that changes nothing at the service, again on silence, 429 and 5xx.
+
+        Returns an answer below 500 that is neither 429, 401 nor 403. All tries and pauses
+        together stay within the budget.
+        """
+        deadline = time.monotonic() + (budget_seconds or self._policy.budget_seconds)
+        last_retry = (attempts or self._policy.attempts) - 1
+        for retry in itertools.count():
+            seconds = min(self._policy.timeout_seconds, deadline - time.monotonic())
+            result = self._try(method, path, json_body, params, max(seconds, SHORTEST_TRY_SECONDS))
+            if isinstance(result, HttpAnswer):
+                return result
+            pause = max(
+                self._policy.delay_seconds(retry, self._random_unit()),
+                result.retry_after_seconds or 0.0,
+            )
+            if retry >= last_retry or deadline - time.monotonic() < pause + SHORTEST_TRY_SECONDS:
+                raise result
+            self._sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _try(
+        self,
+        method: str,
+        path: str,
+        json_body: Any,
+        params: Mapping[str, str] | None,
+        seconds: float,
+    ) -> HttpAnswer | ServiceUnavailableError:
+        started = time.monotonic()
+        try:
+            answer = self.send_once(
+                method, path, json_body=json_body, params=params, timeout_seconds=seconds
+            )
+        except NoAnswerError as error:
+            failure = ServiceUnavailableError(self.service, str(error))
+        else:
+            if answer.status in (401, 403):
+                raise AuthenticationRefusedError(self.service, f"key refused ({answer.status})")
+            if not answer.is_temporary:
+                return answer
+            failure = ServiceUnavailableError(
+                self.service, f"answered {answer.status}", answer.retry_after_seconds
+            )
+        logger.warning(
+            "outside call failed",
+            extra={
+                "event": "outside_call_failed",
+                "service": self.service,
+                "method": method,
+                "reason": failure.reason,
+                "duration_ms": round((time.monotonic() - started) * 1000),
+            },
+        )
+        return failure
+
+    def _open_session(self) -> requests.Session:
+        # A child process must not write into connections that its parent also holds.
+        with self._lock:
+            if self._session is None or self._session_pid != os.getpid():
+                self._session = _make_session(self._auth)
+                self._session_pid = os.getpid()
+            return self._session
+
+
+def parse_json(service: str, answer: HttpAnswer) -> Any:
+    """Return the JSON value of a 200 answer, or raise UnexpectedAnswerError."""
+    if answer.status != 200:
+        raise UnexpectedAnswerError(service, f"answered {answer.status}")
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedAnswerError(service, "the answer is not JSON") from error
+
+
+def _make_session(auth: AuthBase) -> requests.Session:
+    session = requests.Session()
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=POOL_SIZE, max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    session.auth = auth
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+def _read_body(response: requests.Response, deadline: float) -> bytes:
+    # The read timeout covers one silence only; a body that drips for ever ends here.
+    parts: list[bytes] = []
+    size = 0
+    while part := response.raw.read1(_READ_BYTES, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            raise NoAnswerError("the answer is too long")
+        if time.monotonic() > deadline:
+            raise NoAnswerError("the answer took too long")
+    return b"".join(parts)
+
+
+def _parse_retry_after(value: str | None) -> float | None:
+    # The date form is not used by the services we know; an odd value means no wish.
+    if value is None or not value.strip().isascii() or not value.strip().isdigit():
+        return None
+    return float(min(int(value.strip()[:9]), 86_400))
+
+
+def _checked_headers(service: str, headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"the key of {service} for header {name} has odd characters")
+    return dict(headers)
