@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from app.bitcoin.errors import InvalidPublicKeyError, InvalidSignatureError
 from app.bitcoin.keys import PublicKey
@@ -19,7 +18,6 @@ logger = logging.getLogger(__name__)
 SERVICE = "kms"
 MAX_BATCH_SIZE = 1000
 PING_SECONDS = 3.0
-_MAX_WORDS_LENGTH = 300
 _MIN_SECRET_BYTES = 16
 
 
@@ -155,8 +153,7 @@ class KmsClient:
 
     def get_public_key(self, key_identifier: str) -> PublicKey | None:
         """Return the public key of a name, or None when the signer has no such key."""
-        path = f"/pubkey?keyIdentifier={quote(key_identifier, safe='')}"
-        answer = self._signer.call("GET", path)
+        answer = self._signer.call("GET", "/pubkey", params={"keyIdentifier": key_identifier})
         if answer.status == 404 and not answer.is_markup:
             return None
         fields = _fields(answer, "public key")
@@ -189,7 +186,7 @@ class KmsClient:
 
 def _fields(answer: HttpAnswer, what: str) -> dict[str, Any]:
     if 400 <= answer.status < 500 and not answer.is_markup:
-        raise KmsRefusedError(SERVICE, f"refused ({answer.status}): {_refusal_words(answer)}")
+        raise KmsRefusedError(SERVICE, f"refused ({answer.status}): {answer.words}")
     try:
         value = parse_json(SERVICE, answer)
     except UnexpectedAnswerError as error:
@@ -197,16 +194,6 @@ def _fields(answer: HttpAnswer, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise KmsAnswerError(SERVICE, f"the {what} answer is not an object")
     return value
-
-
-def _refusal_words(answer: HttpAnswer) -> str:
-    try:
-        value: Any = parse_json(SERVICE, HttpAnswer(200, answer.body))
-    except UnexpectedAnswerError:
-        value = answer.text
-    while isinstance(value, dict):
-        value = value.get("error") or value.get("message")
-    return str(value)[:_MAX_WORDS_LENGTH]
 
 
 def _check(entry: Any, request: SignRequest) -> KmsSignature:

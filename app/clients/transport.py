@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +30,9 @@ POOL_SIZE = 16
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_CONNECT_SECONDS = 5.0
 SHORTEST_TRY_SECONDS = 0.05
+MAX_WORDS_LENGTH = 300
 _READ_BYTES = 64 * 1024
+_LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,19 @@ class HttpAnswer:
     def is_markup(self) -> bool:
         """Tell whether this is a web page: a proxy spoke, not the service."""
         return self.body.lstrip()[:1] == b"<"
+
+    @property
+    def words(self) -> str:
+        """What a refusal says, cut short and without long hex: that may be a secret come back."""
+        if self.is_markup:
+            return "a web page"
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            value = self.text
+        while isinstance(value, dict):
+            value = value.get("message") or value.get("error")
+        return _LONG_HEX.sub("(hex)", str(value or "no reason given"))[:MAX_WORDS_LENGTH]
 
     @property
     def is_temporary(self) -> bool:
@@ -204,7 +220,9 @@ class HttpTransport:
             failure = ServiceUnavailableError(self.service, str(error))
         else:
             if answer.status in (401, 403):
-                raise AuthenticationRefusedError(self.service, f"key refused ({answer.status})")
+                raise AuthenticationRefusedError(
+                    self.service, f"refused ({answer.status}): {answer.words}"
+                )
             if not answer.is_temporary:
                 return answer
             failure = ServiceUnavailableError(
