@@ -108,7 +108,7 @@ class KmsClient:
         health = parse_json(SERVICE, answer)
         if not isinstance(health, dict) or health.get("status") != "ok":
             raise UnexpectedAnswerError(SERVICE, "the health answer is odd")
-        if health.get("locked") is not False:
+        if health.get("locked", False) is not False:
             raise ServiceUnavailableError(SERVICE, "the keys are locked")
 
     def sign(
