@@ -1,0 +1,1 @@
+"""A regtest chain behind the wires of WhatsOnChain and ARC, in one process."""
