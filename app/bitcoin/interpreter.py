@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import bitcoinx
 
-from app.bitcoin.errors import BitcoinFormatError, ScriptVerificationError
+from app.bitcoin.errors import ScriptVerificationError
 from app.bitcoin.sighash import SighashHasher
 from app.bitcoin.transactions import Transaction
 
@@ -24,11 +24,14 @@ _NODE_WORDS_BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (bitcoinx.OpReturnError, "OP_RETURN was encountered"),
     (bitcoinx.InvalidOpcode, "Opcode missing or not understood"),
     (bitcoinx.TruncatedScriptError, "Opcode missing or not understood"),
+    (bitcoinx.UnbalancedConditional, "Invalid OP_IF construction"),
     (bitcoinx.CleanStackError, "Extra items left on stack after execution"),
 )
 _FALSE_RESULT = "Script evaluated without error but finished with a false/empty top stack element"
-# What of bitcoinx's can escape a script that was made to break it.
-_SCRIPT_FAILURES = (bitcoinx.ScriptError, ArithmeticError, LookupError, ValueError, MemoryError)
+# Beside its own errors bitcoinx lets Python's out where a script is made to break it.
+_SCRIPT_FAILURES = (bitcoinx.ScriptError, ArithmeticError, LookupError, ValueError)
+_LARGEST_SCRIPT = 1_000_000
+_LARGEST_STACK = 1_000_000
 
 
 class _Input(NamedTuple):
@@ -62,15 +65,19 @@ class _CheckedTransaction:
 
 
 def _limits() -> Any:
-    # The interpreter writes to its limits, so each verification has its own.
+    # The interpreter writes to its limits, so each verification has its own. They are lower than
+    # a node's: the scripts that we spend are tiny, and a hostile one must not hold the process.
     policy = bitcoinx.MinerPolicy(
-        max_script_size=10_000_000,
+        max_script_size=_LARGEST_SCRIPT,
         max_script_num_length=256,
-        max_stack_memory_usage=10_000_000,
-        max_ops_per_script=1_000_000,
+        max_stack_memory_usage=_LARGEST_STACK,
+        max_ops_per_script=10_000,
         max_pubkeys_per_multisig=64,
     )
-    return bitcoinx.InterpreterLimits(policy, is_genesis_enabled=True, is_consensus=False)
+    limits = bitcoinx.InterpreterLimits(policy, is_genesis_enabled=True, is_consensus=False)
+    # Without it OP_NUM2BIN makes items of gigabytes before the stack's own limit is asked.
+    limits.item_size = _LARGEST_STACK
+    return limits
 
 
 def _node_words(error: BaseException) -> str:
@@ -96,8 +103,6 @@ def verify_input_scripts(transaction: Transaction) -> None:
         context = bitcoinx.TxInputContext(checked, index, output)
         try:
             is_unlocked = context.verify_input(limits, True)
-        except BitcoinFormatError:
-            raise
         except _SCRIPT_FAILURES as error:
             raise ScriptVerificationError(index, _node_words(error)) from error
         if not is_unlocked:

@@ -97,6 +97,9 @@ class PublicKey:
             raise InvalidPublicKeyError("The sum of the public keys is infinity.") from None
         return PublicKey(point.to_bytes(compressed=True))
 
+    def __repr__(self) -> str:
+        return f"<PublicKey {self.to_hex()}>"
+
 
 class PrivateKey:
     """A number from 1 to n - 1; its representation shows no secret."""
