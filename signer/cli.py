@@ -93,7 +93,8 @@ def init() -> None:
 def add_key(name: str, purposes: tuple[str, ...], is_import: bool, as_json: bool) -> None:
     """Generate or import a key.
 
-    The key is called NAME on the wire. With --import it is read from stdin, else generated. A running signer sees it after a restart. The newest svd key is the one in use.
+    The key is called NAME on the wire. With --import it is read from stdin, else generated.
+    A running signer sees it after a restart. The newest svd key is the one in use.
 
     \b
     Examples:
@@ -134,8 +135,9 @@ def list_keys(as_json: bool) -> None:
 def serve() -> None:
     """Answer requests to sign.
 
-    Serves POST /sign, POST /svd/derive-secret, GET /pubkey and GET /health. The keystore is decrypted once, before the first request. Logs go to stderr as JSON
-    lines. SIGTERM ends the service.
+    Serves POST /sign, POST /svd/derive-secret, GET /pubkey and GET /health. The keystore is
+    decrypted once, before the first request. Logs go to stderr as JSON lines. SIGTERM ends
+    the service.
 
     \b
     Example:

@@ -65,7 +65,8 @@ def open_listener(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = error.strerror or "the address is not usable"
+        # The standard library appends the address to the reason.
+        reason = (error.strerror or "the address is not usable").partition(" (while")[0]
         raise ListenError(f"Cannot listen on {host}, port {port}: {reason}.") from None
 
 

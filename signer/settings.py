@@ -1,6 +1,7 @@
 """Settings from the environment; a secret is taken out of it once it has been read."""
 
 import os
+import re
 import sys
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ def serve_settings(environment: Environment) -> ServeSettings:
     if api_key is None:
         raise ConfigurationError("Set KMS_API_KEY or KMS_API_KEY_FILE: callers present this key.")
     port_text = environment.get("SIGNER_PORT") or "4000"
-    if not (port_text.isascii() and port_text.isdigit() and int(port_text) <= 65535):
+    if re.fullmatch(r"[0-9]{1,5}", port_text) is None or int(port_text) > 65535:
         raise ConfigurationError("SIGNER_PORT must be a number from 0 to 65535.")
     return ServeSettings(environment.get("SIGNER_BIND") or "127.0.0.1", int(port_text), api_key)
 

@@ -9,11 +9,11 @@ import time
 
 from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.bitcoin.addresses import Network
 from signer import logs
-from signer.errors import RequestRefusedError, UnknownKeyError
+from signer.errors import RequestRefusedError, TooLargeError, UnknownKeyError
 from signer.keyring import KeyRing
 from signer.svd import derive_shared_secret
 from signer.wire import (
@@ -25,12 +25,15 @@ from signer.wire import (
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BEARER = "Bearer "
+TOO_LARGE = f"The body may have at most {MAX_BODY_BYTES} bytes."
 
 
 def create_app(keyring: KeyRing, api_key: str, network: Network) -> Flask:
     """Build the signer over keys that are already decrypted."""
     app = Flask("signer", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    # Werkzeug cuts a chunked body off at its limit instead of refusing it: one byte of room
+    # lets `_read_body` see that there was more.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     views = Views(keyring, api_key, network)
     app.before_request(views.begin)
     app.after_request(views.finish)
@@ -71,7 +74,7 @@ class Views:
 
     def sign(self) -> ResponseReturnValue:
         """Sign every digest of the batch, in order, or none."""
-        entries = read_sign_request(request.get_data())
+        entries = read_sign_request(_read_body())
         keys = find_signing_keys(self._keyring, entries)
         g.digests, g.key_identifiers = len(entries), sorted({key.identifier for key in keys})
         return jsonify(
@@ -86,7 +89,7 @@ class Views:
 
     def derive_secret(self) -> ResponseReturnValue:
         """Derive the shared secret of a login with the newest svd key."""
-        derive = read_derive_request(request.get_data())
+        derive = read_derive_request(_read_body())
         key = self._keyring.find_login_key()
         if key is None:
             raise UnknownKeyError("This signer has no key with the purpose svd.")
@@ -125,6 +128,13 @@ class Views:
         return hmac.compare_digest(digest, self._api_key_hash)
 
 
+def _read_body() -> bytes:
+    body = request.get_data()
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLargeError(TOO_LARGE)
+    return body
+
+
 def _bearer(header: str) -> str:
     return header.removeprefix(BEARER) if header.startswith(BEARER) else ""
 
@@ -148,9 +158,10 @@ def _refuse(error: RequestRefusedError) -> ResponseReturnValue:
 
 
 def _refuse_http(error: HTTPException) -> ResponseReturnValue:
-    status = error.code or 500
-    code = "payload_too_large" if status == 413 else error.name.lower().replace(" ", "_")
-    return jsonify(error=code, message=error.description), status
+    if isinstance(error, RequestEntityTooLarge):
+        return _refuse(TooLargeError(TOO_LARGE))
+    code = error.name.lower().replace(" ", "_")
+    return jsonify(error=code, message=error.description), error.code or 500
 
 
 def _fail(error: Exception) -> ResponseReturnValue:
