@@ -1,0 +1,149 @@
+"""Checks a line of custody from the evidence that was kept, without trusting who kept it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from app.bitcoin.addresses import Network
+from app.bitcoin.errors import BitcoinFormatError
+from app.bitcoin.keys import PublicKey
+from app.bitcoin.transactions import Transaction
+from app.domain.canonical import canonical_json, sha256_hex
+from app.domain.envelope import (
+    Envelope,
+    InvalidEnvelopeError,
+    Kind,
+    commitment_payload,
+    record_digest,
+)
+from app.domain.messages import digest, transfer_message
+from app.domain.records import RecordContent, RecordKind
+
+
+class BrokenLineError(ValueError):
+    """The records do not form one line from a registration to the head."""
+
+
+@dataclass(frozen=True)
+class CustodyLink:
+    """One record of the line with the transaction that anchors it, as they are stored."""
+
+    head: str
+    content: RecordContent
+    salt: bytes
+    digest: str
+    issuer_pubkey: str
+    issuer_signature: str
+    txid: str
+    raw_tx: bytes | None
+
+    @property
+    def prev_head(self) -> str | None:
+        return self.content.custody.prev_txid if self.content.custody else None
+
+
+def order_line(links: Iterable[CustodyLink], head: str) -> list[CustodyLink]:
+    """Orders records from the registration to `head` by what each says it continues.
+
+    Raises:
+        BrokenLineError: one is missing, one is left over, or the line runs in a circle.
+    """
+    by_head = {link.head: link for link in links}
+    line: list[CustodyLink] = []
+    cursor: str | None = head
+    while cursor is not None:
+        link = by_head.pop(cursor, None)
+        if link is None:
+            raise BrokenLineError(f"the line of custody has no record {cursor}")
+        line.append(link)
+        cursor = link.prev_head
+    if by_head:
+        raise BrokenLineError("confirmed records stand outside the line of custody")
+    if line[-1].content.kind is not RecordKind.REGISTRATION:
+        raise BrokenLineError("the line of custody does not begin with a registration")
+    return line[::-1]
+
+
+def is_endorsed(link: CustodyLink, issuer_keys: Iterable[str]) -> bool:
+    """Tells whether one of the pinned issuer keys, compressed hex, signed this record."""
+    if link.issuer_pubkey not in {key.lower() for key in issuer_keys}:
+        return False
+    return _verifies(link.issuer_pubkey, link.issuer_signature, link.content.endorsement_message())
+
+
+def check_line(
+    line: Sequence[CustodyLink], issuer_keys: Iterable[str], network: Network
+) -> list[str]:
+    """Checks every record of an ordered line; answers what is wrong, nothing where all is right."""
+    keys = list(issuer_keys)
+    findings = []
+    previous: CustodyLink | None = None
+    for link in line:
+        findings.extend(
+            f"{link.head}: {problem}" for problem in _check(link, previous, keys, network)
+        )
+        previous = link
+    return findings
+
+
+def _check(
+    link: CustodyLink, previous: CustodyLink | None, keys: Sequence[str], network: Network
+) -> Iterable[str]:
+    content = link.content
+    if not is_endorsed(link, keys):
+        yield "no pinned issuer key signed it"
+    if sha256_hex(canonical_json(content.metadata)) != content.metadata_sha256:
+        yield "its metadata is not what was signed"
+    public_view = content.public_view(link.issuer_pubkey, link.issuer_signature)
+    if record_digest(link.salt, public_view) != link.digest:
+        yield "its digest is not that of the record"
+    if not _is_anchored(link):
+        yield "its transaction does not carry it"
+    if previous is not None and not _is_handed_over(link, previous, network):
+        yield "the owner before did not sign it over"
+
+
+def _is_anchored(link: CustodyLink) -> bool:
+    if link.raw_tx is None:
+        return False
+    try:
+        transaction = Transaction.from_bytes(link.raw_tx)
+        envelopes = [
+            Envelope.from_locking_script(output.locking_script)
+            for output in transaction.outputs
+            if output.locking_script.startswith(b"\x00\x6a")
+        ]
+    except (BitcoinFormatError, InvalidEnvelopeError):
+        return False
+    content = link.content
+    allowed = {
+        commitment_payload(link.digest, link.issuer_pubkey, link.issuer_signature, link.prev_head),
+        canonical_json(content.public_view(link.issuer_pubkey, link.issuer_signature)),
+    }
+    return transaction.txid == link.txid == link.head and any(
+        envelope.kind is Kind(content.kind.value) and envelope.payload in allowed
+        for envelope in envelopes
+    )
+
+
+def _is_handed_over(link: CustodyLink, previous: CustodyLink, network: Network) -> bool:
+    custody = link.content.custody
+    if custody is None or custody.signed_txid.lower() != custody.prev_txid:
+        return False
+    try:
+        owner = PublicKey.from_hex(custody.current_owner_pubkey).address(network)
+    except BitcoinFormatError:
+        return False
+    message = transfer_message(link.content.uid_tag_id, custody.signed_txid, link.content.owner)
+    return owner == previous.content.owner and _verifies(
+        custody.current_owner_pubkey, custody.current_owner_signature, message
+    )
+
+
+def _verifies(public_key_hex: str, signature_hex: str, message: bytes) -> bool:
+    try:
+        signature = bytes.fromhex(signature_hex)
+        return PublicKey.from_hex(public_key_hex).verify(signature, digest(message))
+    except ValueError:
+        return False

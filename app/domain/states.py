@@ -1,0 +1,127 @@
+"""The three state machines, as data: which event moves a thing from where to where.
+
+A status changes only by an event, in one compare-and-set that names the states it may leave
+(`StatefulQuerySet.transition`). An event that finds the thing elsewhere changes nothing: late and
+doubled events are harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RecordStatus(StrEnum):
+    PENDING = "pending"
+    ANCHORING = "anchoring"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+
+
+class RecordEvent(StrEnum):
+    COMMITTED = "committed"
+    SETTLED = "settled"
+    RETURNED = "returned"
+    GIVEN_UP = "given_up"
+
+
+class TransactionStatus(StrEnum):
+    SIGNED = "signed"
+    COMMITTED = "committed"
+    ACCEPTED = "accepted"
+    MINED = "mined"
+    FINAL = "final"
+    ABANDONED = "abandoned"
+    REJECTED = "rejected"
+
+
+class TransactionEvent(StrEnum):
+    COMMITTED = "committed"
+    ABANDONED = "abandoned"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    MINED = "mined"
+    REORGANISED = "reorganised"
+    BURIED = "buried"
+
+
+class UtxoStatus(StrEnum):
+    UNCONFIRMED = "unconfirmed"
+    AVAILABLE = "available"
+    LOCKED = "locked"
+    SPENT = "spent"
+
+
+class UtxoEvent(StrEnum):
+    CONFIRMED = "confirmed"
+    LOCKED = "locked"
+    HELD = "held"
+    RELEASED = "released"
+    SPENT = "spent"
+    SPENT_ELSEWHERE = "spent_elsewhere"
+
+
+@dataclass(frozen=True)
+class Move:
+    """One allowed change: from any of `sources` to `target`."""
+
+    sources: tuple[str, ...]
+    target: str
+
+
+RECORD_MOVES: Mapping[str, Move] = {
+    # The transaction that carries the record may be broadcast from here on.
+    RecordEvent.COMMITTED: Move((RecordStatus.PENDING,), RecordStatus.ANCHORING),
+    RecordEvent.SETTLED: Move((RecordStatus.ANCHORING,), RecordStatus.CONFIRMED),
+    # Its transaction was rejected or abandoned: it waits for another one.
+    RecordEvent.RETURNED: Move(
+        (RecordStatus.PENDING, RecordStatus.ANCHORING), RecordStatus.PENDING
+    ),
+    # Only while nothing that carries it can reach the chain.
+    RecordEvent.GIVEN_UP: Move((RecordStatus.PENDING, RecordStatus.ANCHORING), RecordStatus.FAILED),
+}
+
+TRANSACTION_MOVES: Mapping[str, Move] = {
+    # Committed and abandoned exclude each other: both leave `signed`, and only one can.
+    TransactionEvent.COMMITTED: Move((TransactionStatus.SIGNED,), TransactionStatus.COMMITTED),
+    TransactionEvent.ABANDONED: Move((TransactionStatus.SIGNED,), TransactionStatus.ABANDONED),
+    TransactionEvent.ACCEPTED: Move((TransactionStatus.COMMITTED,), TransactionStatus.ACCEPTED),
+    TransactionEvent.REJECTED: Move((TransactionStatus.COMMITTED,), TransactionStatus.REJECTED),
+    # Mined again in another block after a reorganisation is the same event.
+    TransactionEvent.MINED: Move(
+        (TransactionStatus.ACCEPTED, TransactionStatus.MINED), TransactionStatus.MINED
+    ),
+    TransactionEvent.REORGANISED: Move((TransactionStatus.MINED,), TransactionStatus.ACCEPTED),
+    TransactionEvent.BURIED: Move((TransactionStatus.MINED,), TransactionStatus.FINAL),
+}
+
+UTXO_MOVES: Mapping[str, Move] = {
+    UtxoEvent.CONFIRMED: Move((UtxoStatus.UNCONFIRMED,), UtxoStatus.AVAILABLE),
+    UtxoEvent.LOCKED: Move((UtxoStatus.AVAILABLE,), UtxoStatus.LOCKED),
+    # Held: the lock is permanent, only its transaction's verdict ends it.
+    UtxoEvent.HELD: Move((UtxoStatus.LOCKED,), UtxoStatus.LOCKED),
+    UtxoEvent.RELEASED: Move((UtxoStatus.LOCKED,), UtxoStatus.AVAILABLE),
+    UtxoEvent.SPENT: Move((UtxoStatus.LOCKED,), UtxoStatus.SPENT),
+    # Somebody else holds the key too: the chain shows a spend that is not ours.
+    UtxoEvent.SPENT_ELSEWHERE: Move(
+        (UtxoStatus.UNCONFIRMED, UtxoStatus.AVAILABLE, UtxoStatus.LOCKED), UtxoStatus.SPENT
+    ),
+}
+
+# Nothing more will happen to these.
+RECORD_TERMINAL = frozenset({RecordStatus.CONFIRMED, RecordStatus.FAILED})
+# Its bytes may be on the chain or on the way to it.
+TRANSACTION_LIVE = frozenset(
+    {
+        TransactionStatus.SIGNED,
+        TransactionStatus.COMMITTED,
+        TransactionStatus.ACCEPTED,
+        TransactionStatus.MINED,
+        TransactionStatus.FINAL,
+    }
+)
+TRANSACTION_ON_NETWORK = frozenset(
+    {TransactionStatus.ACCEPTED, TransactionStatus.MINED, TransactionStatus.FINAL}
+)
+TRANSACTION_DEAD = frozenset({TransactionStatus.ABANDONED, TransactionStatus.REJECTED})

@@ -1,0 +1,124 @@
+"""Errors of the domain. They know nothing of HTTP: app/api/errors.py gives each a status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+
+class FieldError(TypedDict):
+    """What is wrong with one field: its dotted path and what was expected there."""
+
+    field: str
+    message: str
+
+
+class PatchProofError(Exception):
+    """A failure whose message helps the caller; internals belong in the log."""
+
+    code = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Sequence[FieldError] | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = list(details or [])
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidInputError(PatchProofError):
+    """The caller sent something that can never be accepted as it is."""
+
+    code = "invalid_request"
+
+    @classmethod
+    def for_field(cls, field: str, message: str) -> InvalidInputError:
+        """Names one field, at the top of the message and in the details."""
+        return cls(f"{field}: {message}", details=[{"field": field, "message": message}])
+
+
+class PayloadTooLargeError(PatchProofError):
+    code = "payload_too_large"
+
+
+class UnauthorizedError(PatchProofError):
+    """The caller did not say who they are, or it could not be believed."""
+
+    code = "unauthorized"
+
+
+class MissingTokenError(UnauthorizedError):
+    code = "missing_token"
+
+
+class TokenExpiredError(UnauthorizedError):
+    code = "token_expired"
+
+
+class TokenInvalidError(UnauthorizedError):
+    code = "token_invalid"
+
+
+class TokenBindingError(UnauthorizedError):
+    code = "invalid_svd_binding"
+
+
+class ForbiddenError(PatchProofError):
+    code = "forbidden"
+
+
+class NotOwnerError(ForbiddenError):
+    code = "not_owner"
+
+
+class OwnerSignatureError(ForbiddenError):
+    code = "invalid_owner_signature"
+
+
+class ChallengeUsedError(ForbiddenError):
+    """The nonce is unknown, expired, used, or belongs to another patch."""
+
+    code = "invalid_nonce"
+
+
+class NotFoundError(PatchProofError):
+    code = "not_found"
+
+
+class ConflictError(PatchProofError):
+    code = "conflict"
+
+
+class PatchAlreadyRegisteredError(ConflictError):
+    code = "patch_already_registered"
+
+
+class PatchMovedError(ConflictError):
+    """The patch has another head by now, or a transfer of this head is under way."""
+
+    code = "patch_moved"
+
+
+class UnavailableError(PatchProofError):
+    """Something outside is missing for the moment; the same request may work later."""
+
+    code = "service_unavailable"
+
+
+class PoolEmptyError(UnavailableError):
+    code = "pool_empty"
+
+
+class SignerUnavailableError(UnavailableError):
+    code = "signer_unavailable"
+
+
+class InconsistentStateError(PatchProofError):
+    """Stored data contradicts itself: a defect or tampering, never the caller's fault."""
+
+    code = "inconsistent_state"

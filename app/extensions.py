@@ -1,0 +1,143 @@
+"""Database, Redis and the outside services: made once in a process, chosen by settings.
+
+`init` opens nothing: every connection is made at first use, so a process can start, say what is
+missing on `/ready`, and go on when it comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mongoengine
+import redis
+from pymongo import MongoClient
+
+from app.bitcoin.addresses import Network
+from app.clients.kms import KmsClient
+from app.clients.whatsonchain import WhatsOnChainClient
+from app.config import Settings
+from app.models.patch_state import PatchState
+from app.models.record import AuthenticationRecord
+from app.models.setting import Setting
+from app.models.transaction import ChainTransaction
+from app.models.utxo import Utxo
+
+DOCUMENTS: Sequence[type[Any]] = (
+    AuthenticationRecord,
+    ChainTransaction,
+    Utxo,
+    PatchState,
+    Setting,
+)
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """What services reach through `get()`."""
+
+    settings: Settings
+    database: MongoClient[dict[str, Any]]
+    redis: redis.Redis
+    chain: WhatsOnChainClient
+    kms: KmsClient
+
+
+_current: list[Extensions] = []
+
+
+def init(settings: Settings) -> Extensions:
+    """Makes the extensions of this process; a second call replaces them (tests, forked workers)."""
+    mongoengine.disconnect_all()
+    current = Extensions(
+        settings=settings,
+        database=_connect_database(settings),
+        redis=redis_client(settings),
+        chain=_chain_client(settings),
+        kms=_kms_client(settings),
+    )
+    _current[:] = [current]
+    return current
+
+
+def get() -> Extensions:
+    """Answers the extensions of this process.
+
+    Raises:
+        RuntimeError: `init` was not called; a defect of the caller's start-up.
+    """
+    if not _current:
+        raise RuntimeError("extensions.init(settings) has not been called in this process")
+    return _current[0]
+
+
+def redis_client(settings: Settings) -> redis.Redis:
+    """A Redis client whose calls end in time, whatever Redis does."""
+    timeout = settings.redis_timeout_ms / 1000
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "decode_responses": True,
+    }
+    if settings.redis_password is not None:
+        options["password"] = settings.redis_password.get_secret_value()
+    return redis.Redis.from_url(settings.redis_url.get_secret_value(), **options)
+
+
+def ensure_indexes() -> list[str]:
+    """Builds the indexes of every document; drops nothing. Answers the collections' names."""
+    for document in DOCUMENTS:
+        document.ensure_indexes()
+    return [document._get_collection_name() for document in DOCUMENTS]
+
+
+def missing_indexes() -> list[str]:
+    """Lists indexes that the documents name and the database lacks, as `collection: fields`."""
+    missing: list[str] = []
+    for document in DOCUMENTS:
+        comparison = document.compare_indexes()
+        name = document._get_collection_name()
+        missing.extend(f"{name}: {fields}" for fields in comparison["missing"])
+    return missing
+
+
+def _connect_database(settings: Settings) -> MongoClient[dict[str, Any]]:
+    client: MongoClient[dict[str, Any]] = mongoengine.connect(
+        settings.db_name,
+        host=settings.mongodb_uri.get_secret_value(),
+        tz_aware=True,
+        uuidRepresentation="standard",
+        # Acknowledged by a majority and in the journal: a 2xx means that it is durable.
+        w="majority",
+        journal=True,
+        retryWrites=True,
+        connect=False,
+        serverSelectionTimeoutMS=settings.db_server_selection_timeout_ms,
+        connectTimeoutMS=settings.db_connect_timeout_ms,
+        socketTimeoutMS=settings.db_socket_timeout_ms,
+        heartbeatFrequencyMS=settings.db_heartbeat_frequency_ms,
+    )
+    return client
+
+
+def _chain_client(settings: Settings) -> WhatsOnChainClient:
+    key = settings.woc_api_key
+    return WhatsOnChainClient(
+        settings.chain_url,
+        network_name="main" if settings.woc_network is Network.MAIN else "test",
+        api_key=None if key is None else key.get_secret_value(),
+        timeout_seconds=settings.woc_timeout_ms / 1000,
+        retries=settings.woc_retries,
+    )
+
+
+def _kms_client(settings: Settings) -> KmsClient:
+    return KmsClient(
+        settings.kms_url,
+        api_key=settings.kms_api_key.get_secret_value(),
+        svd_base_url=settings.kms_svd_url or settings.kms_sign_url,
+        timeout_seconds=settings.kms_sign_timeout_ms / 1000,
+        attempts=settings.kms_sign_retry_attempts,
+        budget_seconds=settings.kms_budget_ms / 1000,
+    )

@@ -1,0 +1,301 @@
+"""One event in a patch's life: a registration or a transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from bson import ObjectId
+from mongoengine import (
+    BinaryField,
+    DateTimeField,
+    DictField,
+    EmbeddedDocument,
+    EmbeddedDocumentField,
+    IntField,
+    LongField,
+    NotUniqueError,
+    ObjectIdField,
+    StringField,
+)
+from pymongo import UpdateOne
+
+from app.domain.clock import utc_now
+from app.domain.records import Custody, RecordContent, RecordKind
+from app.domain.states import RECORD_MOVES, RecordEvent, RecordStatus
+from app.models.base import StatefulDocument
+from app.models.transaction import AnchoredField, ChainTransaction
+
+
+class DuplicateRecordError(Exception):
+    """A live record has the same `active_key`."""
+
+
+class CustodyField(EmbeddedDocument):
+    """The owner's authorisation of a transfer, kept as evidence."""
+
+    prev_txid = StringField(required=True)
+    signed_txid = StringField(required=True)
+    current_owner_pubkey = StringField(required=True)
+    current_owner_signature = StringField(required=True)
+
+
+class AuthenticationRecord(StatefulDocument):
+    """A record; immutable once confirmed.
+
+    `active_key` is `reg:<uid>` or `xfer:<previous head>` while the record has not failed: its
+    unique index is what makes a second registration, and a second transfer of one head, impossible.
+    `next_attempt_at` is set while there is something to do for it and unset at the end.
+    """
+
+    kind = StringField(required=True, choices=[k.value for k in RecordKind])
+    uid_tag_id = StringField(required=True)
+    status = StringField(required=True, default=RecordStatus.PENDING.value)
+    product = DictField(required=True)
+    metadata = DictField()
+    metadata_sha256 = StringField(required=True)
+    owner = StringField(required=True)
+    ts = LongField(required=True)
+    custody = EmbeddedDocumentField(CustodyField)
+    salt = BinaryField(required=True, max_bytes=16)
+
+    issuer_pubkey = StringField()
+    issuer_signature = StringField()
+    digest = StringField()
+    head = StringField()
+    txid = StringField()
+
+    active_key = StringField()
+    transaction_id = ObjectIdField()
+    claimed_at = DateTimeField()
+    next_attempt_at = DateTimeField()
+    attempts = IntField(default=0)
+    reason = StringField()
+    request_id = StringField()
+    created_at = DateTimeField(default=utc_now)
+    updated_at = DateTimeField(default=utc_now)
+    confirmed_at = DateTimeField()
+
+    moves: ClassVar = RECORD_MOVES
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "authentication_records",
+        "indexes": [
+            {"fields": ["active_key"], "unique": True, "sparse": True},
+            {"fields": ["head"], "unique": True, "sparse": True},
+            {"fields": ["txid"], "sparse": True},
+            {"fields": ["transaction_id"], "sparse": True},
+            {"fields": ["next_attempt_at"], "sparse": True},
+            ["uid_tag_id", "created_at"],
+        ],
+    }
+
+    @property
+    def content(self) -> RecordContent:
+        """What was fixed when the record was accepted."""
+        custody = None
+        if self.custody is not None:
+            custody = Custody(
+                self.custody.prev_txid,
+                self.custody.signed_txid,
+                self.custody.current_owner_pubkey,
+                self.custody.current_owner_signature,
+            )
+        return RecordContent(
+            kind=RecordKind(self.kind),
+            product=dict(self.product),
+            metadata=dict(self.metadata),
+            metadata_sha256=self.metadata_sha256,
+            owner=self.owner,
+            ts=self.ts,
+            custody=custody,
+        )
+
+    def public_view(self) -> dict[str, Any]:
+        """The record as readers see it; needs the issuer's signature."""
+        return self.content.public_view(self.issuer_pubkey, self.issuer_signature)
+
+    def insert(self) -> None:
+        """Stores a new record.
+
+        Raises:
+            DuplicateRecordError: a live record has the same `active_key`.
+        """
+        try:
+            self.save(force_insert=True)
+        except NotUniqueError as error:
+            raise DuplicateRecordError(self.active_key) from error
+
+    @classmethod
+    def find_confirmed(cls, head: str) -> AuthenticationRecord | None:
+        """Finds the confirmed record that this head names."""
+        return cls.objects(head=head, status=RecordStatus.CONFIRMED.value).first()
+
+    @classmethod
+    def is_waiting(cls, record_id: str) -> bool:
+        """Tells whether a record is pending and nobody has claimed it."""
+        row = cls.objects(id=record_id).only("status", "transaction_id").first()
+        return row is not None and row.status == RecordStatus.PENDING and row.transaction_id is None
+
+    @classmethod
+    def list_due(cls, now: datetime, limit: int) -> list[AuthenticationRecord]:
+        """Lists pending records that nobody has claimed and whose time has come."""
+        return list(
+            cls.objects(
+                next_attempt_at__lte=now, status=RecordStatus.PENDING.value, transaction_id=None
+            ).limit(limit)
+        )
+
+    @classmethod
+    def list_old_claims(cls, now: datetime, claimed_before: datetime) -> list[AuthenticationRecord]:
+        """Lists pending records whose claim is older than the lease."""
+        return list(
+            cls.objects(
+                next_attempt_at__lte=now,
+                status=RecordStatus.PENDING.value,
+                claimed_at__lte=claimed_before,
+            )
+        )
+
+    @classmethod
+    def claim(
+        cls, records: Sequence[AuthenticationRecord], now: datetime
+    ) -> list[AuthenticationRecord]:
+        """Sets a fresh `transaction_id` on each record that has none; answers those that were won.
+
+        A claim does not move `next_attempt_at`: the claim's age decides about its end.
+        """
+        ids = {record.id: ObjectId() for record in records}
+        collection = cls._get_collection()
+        operations = [
+            UpdateOne(
+                {"_id": record_id, "status": RecordStatus.PENDING.value, "transaction_id": None},
+                {"$set": {"transaction_id": claim_id, "claimed_at": now, "updated_at": now}},
+            )
+            for record_id, claim_id in ids.items()
+        ]
+        if not operations:
+            return []
+        won = collection.bulk_write(operations, ordered=False).modified_count
+        claimed = list(records)
+        if won != len(operations):
+            winners = {
+                row["_id"]
+                for row in collection.find(
+                    {"_id": {"$in": list(ids)}, "transaction_id": {"$in": list(ids.values())}},
+                    {"_id": 1},
+                )
+            }
+            claimed = [record for record in records if record.id in winners]
+        for record in claimed:
+            record.transaction_id = ids[record.id]
+            record.claimed_at = now
+        return claimed
+
+    @classmethod
+    def commit_each(cls, transactions: Sequence[ChainTransaction]) -> set[ObjectId]:
+        """Makes claims final; answers the ids of records that are bound to their transaction now.
+
+        A record that was taken over meanwhile is not among them.
+        """
+        wanted = {r.record_id: t for t in transactions for r in t.records}
+        won = cls.transition_each(
+            RecordEvent.COMMITTED,
+            (
+                ({"_id": r.record_id, "transaction_id": t.id}, {"$set": _anchor(t, r)})
+                for t in transactions
+                for r in t.records
+            ),
+        )
+        if won == len(wanted):
+            return set(wanted)
+        bound = cls.objects(
+            id__in=list(wanted), status__in=[RecordStatus.ANCHORING, RecordStatus.CONFIRMED]
+        )
+        return {
+            record_id
+            for record_id, transaction_id in bound.scalar("id", "transaction_id")
+            if wanted[record_id].id == transaction_id
+        }
+
+    @classmethod
+    def settle_each(cls, transactions: Sequence[ChainTransaction]) -> int:
+        """Confirms the records of accepted transactions."""
+        now = utc_now()
+        return cls.transition_each(
+            RecordEvent.SETTLED,
+            (
+                (
+                    {"_id": r.record_id, "transaction_id": t.id},
+                    {
+                        "$set": {"confirmed_at": now},
+                        "$unset": {"next_attempt_at": 1, "reason": 1, "claimed_at": 1},
+                    },
+                )
+                for t in transactions
+                for r in t.records
+            ),
+        )
+
+    @classmethod
+    def release_claims(
+        cls, transaction_ids: Sequence[ObjectId], *, reason: str, next_attempt_at: datetime
+    ) -> int:
+        """Gives claimed records back, to be tried again at `next_attempt_at` for `reason`."""
+        return int(
+            cls.objects(transaction_id__in=list(transaction_ids)).transition(
+                RecordEvent.RETURNED,
+                set__next_attempt_at=next_attempt_at,
+                set__reason=reason,
+                **_UNSET_ANCHOR,
+            )
+        )
+
+    @classmethod
+    def return_rejected(
+        cls, transaction_id: ObjectId, *, reason: str, next_attempt_at: datetime, max_attempts: int
+    ) -> int:
+        """Sends the records of a dead transaction back to pending; those out of tries fail."""
+        mine = cls.objects(transaction_id=transaction_id)
+        failed = mine.filter(attempts__gte=max_attempts - 1).transition(
+            RecordEvent.GIVEN_UP, set__reason=reason, inc__attempts=1, **_UNSET_ALL
+        )
+        returned = mine.transition(
+            RecordEvent.RETURNED,
+            set__reason=reason,
+            set__next_attempt_at=next_attempt_at,
+            inc__attempts=1,
+            **_UNSET_ANCHOR,
+        )
+        return int(failed) + int(returned)
+
+    @classmethod
+    def fail_unclaimed(cls, record_id: ObjectId, reason: str) -> bool:
+        """Fails a pending record that nobody has claimed, and so frees its uid."""
+        return bool(
+            cls.objects(
+                id=record_id, status=RecordStatus.PENDING.value, transaction_id=None
+            ).transition(RecordEvent.GIVEN_UP, set__reason=reason, **_UNSET_ALL)
+        )
+
+
+def _anchor(transaction: ChainTransaction, record: AnchoredField) -> dict[str, Any]:
+    return {
+        "txid": transaction.txid,
+        "head": record.head,
+        "digest": record.digest,
+        "issuer_pubkey": record.issuer_pubkey,
+        "issuer_signature": record.issuer_signature,
+    }
+
+
+_UNSET_ANCHOR = {
+    "unset__transaction_id": True,
+    "unset__claimed_at": True,
+    "unset__head": True,
+    "unset__txid": True,
+    "unset__digest": True,
+    "unset__issuer_signature": True,
+    "unset__issuer_pubkey": True,
+}
+_UNSET_ALL = {**_UNSET_ANCHOR, "unset__active_key": True, "unset__next_attempt_at": True}

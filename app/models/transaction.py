@@ -1,0 +1,199 @@
+"""One transaction of ours, kept signed before the network sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from bson import ObjectId
+from mongoengine import (
+    BinaryField,
+    DateTimeField,
+    EmbeddedDocument,
+    EmbeddedDocumentField,
+    EmbeddedDocumentListField,
+    IntField,
+    ListField,
+    LongField,
+    ObjectIdField,
+    StringField,
+)
+
+from app.domain.clock import utc_now
+from app.domain.states import (
+    TRANSACTION_MOVES,
+    TransactionEvent,
+    TransactionStatus,
+)
+from app.models.base import StatefulDocument
+
+
+class TransactionKind(StrEnum):
+    REGISTRATION = "registration"
+    TRANSFER = "transfer"
+    BATCH = "batch"
+    SPLIT = "split"
+    SWEEP = "sweep"
+
+
+class InputField(EmbeddedDocument):
+    """An output of ours that the transaction spends."""
+
+    outpoint = StringField(required=True)
+    satoshis = LongField(required=True)
+
+
+class OutputField(EmbeddedDocument):
+    """An output of the transaction that is ours and enters the pool when it is settled."""
+
+    vout = IntField(required=True)
+    satoshis = LongField(required=True)
+    locking_script = StringField(required=True)
+    key_identifier = StringField(required=True)
+    address = StringField(required=True)
+
+
+class AnchoredField(EmbeddedDocument):
+    """A record that the transaction carries, with the issuer's word for it."""
+
+    record_id = ObjectIdField(required=True)
+    kind = StringField(required=True)
+    uid_tag_id = StringField(required=True)
+    owner = StringField(required=True)
+    prev_head = StringField()
+    head = StringField(required=True)
+    digest = StringField(required=True)
+    issuer_pubkey = StringField(required=True)
+    issuer_signature = StringField(required=True)
+
+
+class ConflictField(EmbeddedDocument):
+    """An input that another transaction is shown to have spent."""
+
+    outpoint = StringField(required=True)
+    txid = StringField(required=True)
+
+
+class MerkleProofField(EmbeddedDocument):
+    """Where the transaction is mined and the path that proves it, checked before it is stored."""
+
+    block_hash = StringField(required=True)
+    block_height = IntField(required=True)
+    tx_index = IntField(required=True)
+    merkle_path = BinaryField(required=True)
+    block_header = BinaryField(required=True)
+
+
+class ChainTransaction(StatefulDocument):
+    """A transaction with its bytes, its inputs and outputs of ours, and its records.
+
+    Its `_id` is the claim id of the records and the lock id of the outputs.
+    `next_attempt_at` is set while somebody has to look at it again and unset at the end.
+    """
+
+    kind = StringField(required=True, choices=[k.value for k in TransactionKind])
+    status = StringField(required=True, default=TransactionStatus.SIGNED.value)
+    txid = StringField(required=True)
+    raw_tx = BinaryField(required=True)
+    inputs = EmbeddedDocumentListField(InputField)
+    outputs = EmbeddedDocumentListField(OutputField)
+    records = EmbeddedDocumentListField(AnchoredField)
+    fee_satoshis = LongField(required=True)
+    size_bytes = IntField(required=True)
+    request_ids = ListField(StringField())
+
+    attempts = IntField(default=0)
+    next_attempt_at = DateTimeField()
+    reason = StringField()
+    conflicts = EmbeddedDocumentListField(ConflictField)
+    settled_at = DateTimeField()
+    proof = EmbeddedDocumentField(MerkleProofField)
+    created_at = DateTimeField(default=utc_now)
+    updated_at = DateTimeField(default=utc_now)
+    accepted_at = DateTimeField()
+
+    moves: ClassVar = TRANSACTION_MOVES
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "transactions",
+        "indexes": [
+            {"fields": ["txid"], "unique": True},
+            {"fields": ["next_attempt_at"], "sparse": True},
+        ],
+    }
+
+    @property
+    def raw_tx_hex(self) -> str:
+        return bytes(self.raw_tx).hex()
+
+    @classmethod
+    def insert_all(cls, transactions: Sequence[ChainTransaction]) -> None:
+        """Stores new transactions in one round trip."""
+        cls.objects.insert(list(transactions), load_bulk=False)
+
+    @classmethod
+    def list_due(cls, statuses: Sequence[str], now: datetime, limit: int) -> list[ChainTransaction]:
+        """Lists transactions in these states whose time has come."""
+        return list(cls.objects(next_attempt_at__lte=now, status__in=list(statuses)).limit(limit))
+
+    @classmethod
+    def existing_ids(cls, ids: Sequence[ObjectId]) -> set[ObjectId]:
+        """Answers which of these ids belong to a stored transaction."""
+        return set(cls.objects(id__in=list(ids)).scalar("id")) if ids else set()
+
+    @classmethod
+    def move_all(
+        cls, ids: Sequence[ObjectId], event: TransactionEvent, **changes: Any
+    ) -> set[ObjectId]:
+        """Moves transactions along `event`; answers which of them are in its target state now.
+
+        Those that someone else moved there before are among them: the event is idempotent.
+        """
+        cls.objects(id__in=list(ids)).transition(event, **changes)
+        target = cls.moves[event].target
+        return set(cls.objects(id__in=list(ids), status=target).scalar("id"))
+
+    @classmethod
+    def postpone(
+        cls, transaction_id: ObjectId, *, status: str, next_attempt_at: datetime, reason: str
+    ) -> bool:
+        """Notes a try that decided nothing, on condition that the transaction is still there."""
+        return bool(
+            cls.objects(id=transaction_id, status=status).update_one(
+                set__next_attempt_at=next_attempt_at, set__reason=reason, inc__attempts=1
+            )
+        )
+
+    @classmethod
+    def reject(
+        cls, transaction_id: ObjectId, *, reason: str, conflicts: Mapping[str, str]
+    ) -> ChainTransaction | None:
+        """Notes the verdict that it can never be mined; answers it where this call decided.
+
+        `conflicts` maps outpoints to the transactions that spent them.
+        """
+        decided = cls.objects(id=transaction_id).transition(
+            TransactionEvent.REJECTED,
+            set__reason=reason,
+            set__next_attempt_at=utc_now(),
+            set__conflicts=[ConflictField(outpoint=o, txid=t) for o, t in conflicts.items()],
+        )
+        return cls.objects(id=transaction_id).first() if decided else None
+
+    @classmethod
+    def mark_settled(cls, ids: Sequence[ObjectId], next_attempt_at: datetime) -> None:
+        """Notes that all consequences of acceptance are drawn, and when to look at it next."""
+        cls.objects(id__in=list(ids), settled_at=None).update(
+            set__settled_at=utc_now(), set__next_attempt_at=next_attempt_at
+        )
+
+    @classmethod
+    def finish_unwinding(cls, transaction_id: ObjectId) -> bool:
+        """Marks a dead transaction as fully undone: nothing will look at it again."""
+        return bool(
+            cls.objects(
+                id=transaction_id,
+                status__in=[TransactionStatus.ABANDONED, TransactionStatus.REJECTED],
+            ).update_one(unset__next_attempt_at=True)
+        )

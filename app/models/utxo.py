@@ -1,0 +1,230 @@
+"""One output that we own or owned, and the only ways in which it is locked, freed and spent.
+
+The rule for freeing a locked output:
+- not held: its lease is over and it is still not held (`release_expired`), or its own attempt gives
+  it back before anything was persisted (`release_unheld`);
+- held: only by the verdict on its transaction (`release_dead`). Age is never a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from bson import ObjectId
+from mongoengine import BooleanField, DateTimeField, IntField, LongField, ObjectIdField, StringField
+from pymongo import UpdateOne
+
+from app.bitcoin.transactions import Outpoint, TxOutput
+from app.domain.clock import utc_now
+from app.domain.states import UTXO_MOVES, UtxoEvent, UtxoStatus
+from app.models.base import StatefulDocument
+
+
+@dataclass(frozen=True)
+class NewUtxo:
+    """An output of ours as it enters the pool."""
+
+    outpoint: Outpoint
+    satoshis: int
+    locking_script: bytes
+    key_identifier: str
+    address: str
+    is_spendable: bool
+    block_height: int | None = None
+
+
+class Utxo(StatefulDocument):
+    """An output of ours. Its `_id` is its outpoint, `txid:vout`, so none exists twice."""
+
+    outpoint = StringField(primary_key=True)
+    satoshis = LongField(required=True)
+    locking_script = StringField(required=True)
+    key_identifier = StringField(required=True)
+    address = StringField(required=True)
+    status = StringField(required=True)
+    lock_id = ObjectIdField()
+    locked_at = DateTimeField()
+    held = BooleanField(default=False)
+    spent_txid = StringField()
+    block_height = IntField()
+    created_at = DateTimeField(default=utc_now)
+    updated_at = DateTimeField(default=utc_now)
+
+    moves: ClassVar = UTXO_MOVES
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "utxos",
+        "indexes": [
+            ["status", "key_identifier", "-satoshis"],
+            {"fields": ["lock_id"], "sparse": True},
+        ],
+    }
+
+    @property
+    def point(self) -> Outpoint:
+        return Outpoint.from_text(self.outpoint)
+
+    @property
+    def output(self) -> TxOutput:
+        return TxOutput(self.satoshis, bytes.fromhex(self.locking_script))
+
+    @classmethod
+    def list_available(
+        cls, key_identifier: str, limit: int, covering: int | None = None
+    ) -> list[Utxo]:
+        """Lists spendable outputs of a key, largest first.
+
+        With `covering`, the smallest first of those that hold so many satoshis, where there are
+        any.
+        """
+        mine = cls.objects(status=UtxoStatus.AVAILABLE.value, key_identifier=key_identifier)
+        if covering is not None:
+            fitting = list(mine.filter(satoshis__gte=covering).order_by("satoshis").limit(limit))
+            if fitting:
+                return fitting
+        return list(mine.order_by("-satoshis").limit(limit))
+
+    @classmethod
+    def count_available(cls, key_identifier: str) -> int:
+        """Counts the spendable outputs of a key."""
+        return int(
+            cls.objects(status=UtxoStatus.AVAILABLE.value, key_identifier=key_identifier).count()
+        )
+
+    @classmethod
+    def lock_each(cls, wanted: Mapping[str, ObjectId], now: datetime) -> dict[str, ObjectId]:
+        """Locks outputs (outpoint -> lock id); answers those that were won."""
+        won = cls.transition_each(
+            UtxoEvent.LOCKED,
+            (
+                ({"_id": outpoint}, {"$set": {"lock_id": lock_id, "locked_at": now, "held": False}})
+                for outpoint, lock_id in wanted.items()
+            ),
+        )
+        if won == len(wanted):
+            return dict(wanted)
+        mine = cls.objects(lock_id__in=list(set(wanted.values()))).only("outpoint", "lock_id")
+        return {utxo.outpoint: utxo.lock_id for utxo in mine if utxo.outpoint in wanted}
+
+    @classmethod
+    def hold_each(cls, wanted: Mapping[str, ObjectId]) -> set[str]:
+        """Makes locks permanent (outpoint -> lock id); answers the outpoints that are held so now.
+
+        An output that was reaped or locked by another transaction meanwhile is not among them.
+        """
+        won = cls.transition_each(
+            UtxoEvent.HELD,
+            (
+                ({"_id": outpoint, "lock_id": lock_id, "held": False}, {"$set": {"held": True}})
+                for outpoint, lock_id in wanted.items()
+            ),
+        )
+        if won == len(wanted):
+            return set(wanted)
+        held = cls.objects(lock_id__in=list(set(wanted.values())), held=True)
+        return {
+            utxo.outpoint
+            for utxo in held.only("outpoint", "lock_id")
+            if wanted.get(utxo.outpoint) == utxo.lock_id
+        }
+
+    @classmethod
+    def release_unheld(cls, lock_ids: Sequence[ObjectId]) -> int:
+        """Gives back the outputs of attempts that were never persisted."""
+        return int(
+            cls.objects(lock_id__in=list(lock_ids), held=False).transition(
+                UtxoEvent.RELEASED, **_UNLOCK
+            )
+        )
+
+    @classmethod
+    def release_expired(cls, outpoint: str, lock_id: ObjectId, locked_before: datetime) -> bool:
+        """Frees one output whose lease is over, on condition that it is still not held."""
+        return bool(
+            cls.objects(
+                outpoint=outpoint, lock_id=lock_id, held=False, locked_at__lte=locked_before
+            ).transition(UtxoEvent.RELEASED, **_UNLOCK)
+        )
+
+    @classmethod
+    def release_dead(cls, transaction_id: ObjectId) -> int:
+        """Frees what a rejected or abandoned transaction had locked, held or not."""
+        return int(cls.objects(lock_id=transaction_id).transition(UtxoEvent.RELEASED, **_UNLOCK))
+
+    @classmethod
+    def spend_each(cls, spends: Iterable[tuple[str, ObjectId, str]]) -> int:
+        """Marks held outputs spent: (outpoint, lock id, txid of the spending transaction)."""
+        return cls.transition_each(
+            UtxoEvent.SPENT,
+            (
+                ({"_id": outpoint, "lock_id": lock_id, "held": True}, _spent_by(txid))
+                for outpoint, lock_id, txid in spends
+            ),
+        )
+
+    @classmethod
+    def mark_spent_elsewhere(cls, outpoint: str, lock_id: ObjectId | None, txid: str) -> bool:
+        """Marks an output spent by a transaction that is not ours, as the chain shows."""
+        return bool(
+            cls.objects(outpoint=outpoint, lock_id=lock_id).transition(
+                UtxoEvent.SPENT_ELSEWHERE, set__spent_txid=txid
+            )
+        )
+
+    @classmethod
+    def add_all(cls, outputs: Iterable[NewUtxo]) -> int:
+        """Inserts outputs that are not known yet and leaves known ones as they are."""
+        now = utc_now()
+        operations = [
+            UpdateOne({"_id": str(o.outpoint)}, {"$setOnInsert": _new_row(o, now)}, upsert=True)
+            for o in outputs
+        ]
+        if not operations:
+            return 0
+        return int(cls._get_collection().bulk_write(operations, ordered=False).upserted_count)
+
+    @classmethod
+    def confirm_each(cls, heights: Mapping[str, int]) -> int:
+        """Makes unconfirmed outputs available (outpoint -> block height)."""
+        return cls.transition_each(
+            UtxoEvent.CONFIRMED,
+            (
+                ({"_id": outpoint}, {"$set": {"block_height": height}})
+                for outpoint, height in heights.items()
+            ),
+        )
+
+    @classmethod
+    def list_expired_locks(cls, locked_before: datetime, limit: int) -> list[Utxo]:
+        """Lists outputs that are locked, not held, and whose lease is over."""
+        return list(
+            cls.objects(
+                status=UtxoStatus.LOCKED.value, held=False, locked_at__lte=locked_before
+            ).limit(limit)
+        )
+
+
+_UNLOCK = {"set__held": False, "unset__lock_id": True, "unset__locked_at": True}
+
+
+def _spent_by(txid: str) -> dict[str, Any]:
+    return {"$set": {"spent_txid": txid}}
+
+
+def _new_row(output: NewUtxo, now: datetime) -> dict[str, Any]:
+    status = UtxoStatus.AVAILABLE if output.is_spendable else UtxoStatus.UNCONFIRMED
+    row = {
+        "satoshis": output.satoshis,
+        "locking_script": output.locking_script.hex(),
+        "key_identifier": output.key_identifier,
+        "address": output.address,
+        "status": status.value,
+        "held": False,
+        "created_at": now,
+        "updated_at": now,
+    }
+    if output.block_height is not None:
+        row["block_height"] = output.block_height
+    return row

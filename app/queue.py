@@ -1,0 +1,121 @@
+"""Queue and task names, spelled once, and `enqueue`: the only way to start a task.
+
+A task is a wake-up. What has to be done is in the database, and the sweeper finds it there, so a
+lost message costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from app import extensions, logs
+from app.config import Settings
+
+logger = logging.getLogger(__name__)
+
+HARD_TIME_LIMIT_SECONDS = 300
+REQUEST_ID_HEADER = "patchproof_request_id"
+
+
+class Queue(StrEnum):
+    ANCHORING = "anchoring"
+    MAINTENANCE = "maintenance"
+
+
+class Task(StrEnum):
+    ANCHOR_RECORDS = "anchor-records"
+    SWEEP = "sweep-unfinished"
+    REAP_LOCKS = "reap-locks"
+    TRACK_TRANSACTIONS = "track-transactions"
+
+
+QUEUE_OF_TASK: dict[Task, Queue] = {
+    Task.ANCHOR_RECORDS: Queue.ANCHORING,
+    Task.SWEEP: Queue.MAINTENANCE,
+    Task.REAP_LOCKS: Queue.MAINTENANCE,
+    Task.TRACK_TRANSACTIONS: Queue.MAINTENANCE,
+}
+
+_producers: dict[int, Celery] = {}
+
+
+def enqueue(task: Task, **arguments: Any) -> str | None:
+    """Starts a task; answers its id, or None when the broker is away.
+
+    Never raises for the broker: what the task would do is already durable.
+    """
+    try:
+        result = _producer().send_task(
+            task.value,
+            kwargs=arguments,
+            queue=QUEUE_OF_TASK[task].value,
+            headers={REQUEST_ID_HEADER: logs.request_id.get()},
+            retry=False,
+            ignore_result=True,
+        )
+    except OperationalError as error:
+        logger.warning(
+            "the broker is away, the sweeper will do it",
+            extra={"event": "queue.unavailable", "task": task.value, "reason": str(error)},
+        )
+        return None
+    return str(result.id)
+
+
+def make_celery(settings: Settings) -> Celery:
+    """A Celery application with the options that keep tasks from being lost or run for ever."""
+    celery = Celery("patchproof", broker=broker_url(settings), set_as_current=False)
+    timeout = settings.redis_timeout_ms / 1000
+    celery.conf.update(
+        task_ignore_result=True,
+        task_acks_late=True,
+        # A killed child's task runs again instead of being acknowledged and lost.
+        task_reject_on_worker_lost=True,
+        task_time_limit=HARD_TIME_LIMIT_SECONDS,
+        task_soft_time_limit=HARD_TIME_LIMIT_SECONDS - 30,
+        task_default_queue=Queue.ANCHORING.value,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        timezone="UTC",
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            # Above the longest task, or a task would be delivered while it still runs.
+            "visibility_timeout": HARD_TIME_LIMIT_SECONDS * 10,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_connect_timeout": timeout,
+            "max_retries": 0,
+        },
+    )
+    return celery
+
+
+def broker_url(settings: Settings) -> str:
+    """The Redis URL as Celery wants it, with the password where it was given apart."""
+    url = urlsplit(settings.redis_url.get_secret_value())
+    if settings.redis_password is not None and not url.password:
+        password = quote(settings.redis_password.get_secret_value(), safe="")
+        host = url.netloc.rpartition("@")[2]
+        url = url._replace(netloc=f":{password}@{host}")
+    if url.scheme == "unix":
+        return f"redis+socket://{url.netloc}{url.path}"
+    return urlunsplit(url)
+
+
+def _producer() -> Celery:
+    settings = extensions.get().settings
+    key = id(settings)
+    if key not in _producers:
+        _producers.clear()
+        _producers[key] = make_celery(settings)
+    return _producers[key]

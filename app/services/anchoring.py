@@ -1,0 +1,169 @@
+"""From claim to settled: one pass over one record or five hundred.
+
+Each step is durable before the next begins, so a crash anywhere leaves something that the sweeper
+or the reaper mends: see the table in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bson import ObjectId
+
+from app import extensions
+from app.clients.outcomes import ClientError
+from app.domain.backoff import backoff
+from app.domain.clock import utc_now
+from app.domain.records import RecordKind
+from app.domain.selection import Need
+from app.errors import PoolEmptyError, SignerUnavailableError, UnavailableError
+from app.logs import chain_event
+from app.models.record import AuthenticationRecord
+from app.models.transaction import AnchoredField, ChainTransaction, TransactionKind
+from app.models.utxo import Utxo
+from app.services import commitment, delivery, pool
+from app.services.endorsement import Endorsement, endorse, largest_output
+from app.services.fees import satoshis_per_kilobyte
+from app.services.signing import Draft, sign_all
+
+logger = logging.getLogger(__name__)
+
+_KIND = {
+    RecordKind.REGISTRATION.value: TransactionKind.REGISTRATION,
+    RecordKind.TRANSFER.value: TransactionKind.TRANSFER,
+}
+
+
+@dataclass(frozen=True)
+class AnchoringResult:
+    """How a pass ended: records claimed, settled, and why the others wait (record id -> error)."""
+
+    claimed: int
+    settled: int
+    waiting: Mapping[ObjectId, UnavailableError]
+
+
+def anchor_due(limit: int, *, first: str | None = None) -> AnchoringResult:
+    """Anchors pending records whose time has come, up to `limit`.
+
+    `first` is the record that woke us: where somebody has taken care of it already there is
+    nothing to do, since whoever did took the others along.
+    """
+    if first is not None and not AuthenticationRecord.is_waiting(first):
+        return AnchoringResult(0, 0, {})
+    return anchor(AuthenticationRecord.list_due(utc_now(), limit))
+
+
+def anchor(records: Sequence[AuthenticationRecord]) -> AnchoringResult:
+    """Claims records and brings those that it won to the network, one transaction each."""
+    claimed = AuthenticationRecord.claim(records, utc_now())
+    if not claimed:
+        return AnchoringResult(0, 0, {})
+    rate = satoshis_per_kilobyte()
+    funded, unfunded = _lock(claimed, rate)
+    waiting: dict[ObjectId, UnavailableError] = dict(
+        _release(unfunded, PoolEmptyError("the pool has no output left that pays for it"))
+    )
+    transactions: list[ChainTransaction] = []
+    try:
+        transactions = _sign(funded, rate)
+    except (ClientError, SignerUnavailableError) as error:
+        waiting.update(_give_back([record for record, _ in funded], error))
+    if transactions:
+        commitment.persist(transactions)
+        delivered = delivery.deliver(commitment.commit(transactions))
+    else:
+        delivered = []
+    return AnchoringResult(len(claimed), sum(len(t.records) for t in delivered), waiting)
+
+
+def _lock(
+    records: Sequence[AuthenticationRecord], rate: int
+) -> tuple[list[tuple[AuthenticationRecord, list[Utxo]]], list[AuthenticationRecord]]:
+    settings = extensions.get().settings
+    needs = {
+        record.transaction_id: Need(
+            (largest_output(record.content, settings.onchain_payload),), rate
+        )
+        for record in records
+    }
+    locked = pool.lock(needs, key_identifier=settings.utxo_funding_key_identifier)
+    funded = [(r, locked[r.transaction_id]) for r in records if r.transaction_id in locked]
+    unfunded = [r for r in records if r.transaction_id not in locked]
+    return funded, unfunded
+
+
+def _sign(
+    funded: Sequence[tuple[AuthenticationRecord, list[Utxo]]], rate: int
+) -> list[ChainTransaction]:
+    if not funded:
+        return []
+    endorsements = endorse([record for record, _ in funded])
+    drafts = [
+        Draft(
+            transaction_id=record.transaction_id,
+            kind=_KIND[record.kind],
+            coins=coins,
+            outputs=[endorsement.output],
+            records=[_anchored(record, endorsement)],
+            request_ids=[record.request_id] if record.request_id else [],
+        )
+        for (record, coins), endorsement in zip(funded, endorsements, strict=True)
+    ]
+    return sign_all(drafts, satoshis_per_kilobyte=rate)
+
+
+def _anchored(record: AuthenticationRecord, endorsement: Endorsement) -> AnchoredField:
+    return AnchoredField(
+        record_id=record.id,
+        kind=record.kind,
+        uid_tag_id=record.uid_tag_id,
+        owner=record.owner,
+        prev_head=record.custody.prev_txid if record.custody else None,
+        digest=endorsement.digest,
+        issuer_pubkey=endorsement.issuer_pubkey,
+        issuer_signature=endorsement.issuer_signature,
+    )
+
+
+def _give_back(
+    records: Sequence[AuthenticationRecord], error: Exception
+) -> Mapping[ObjectId, UnavailableError]:
+    """Frees outputs and claims of an attempt of which nothing was persisted."""
+    Utxo.release_unheld([record.transaction_id for record in records])
+    return _release(records, SignerUnavailableError(f"the signer did not sign: {error}"))
+
+
+def _release(
+    records: Sequence[AuthenticationRecord], error: UnavailableError
+) -> Mapping[ObjectId, UnavailableError]:
+    if not records:
+        return {}
+    logger.warning(
+        "%d records wait: %s",
+        len(records),
+        error,
+        extra=chain_event(
+            "waiting",
+            None,
+            reason=error.message,
+            record_ids=[str(record.id) for record in records],
+            request_ids=[record.request_id for record in records if record.request_id],
+        ),
+    )
+    AuthenticationRecord.release_claims(
+        [record.transaction_id for record in records],
+        reason=error.message,
+        next_attempt_at=_next_attempt(records[0], utc_now()),
+    )
+    return {record.id: error for record in records}
+
+
+def _next_attempt(record: AuthenticationRecord, now: datetime) -> datetime:
+    # Nothing is wrong with the record, so the wait grows with its age and stays short.
+    age = now - record.created_at
+    tries = 0 if age < timedelta(seconds=30) else 3
+    return now + backoff(tries, base_seconds=2, cap_seconds=30)

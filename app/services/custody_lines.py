@@ -1,0 +1,84 @@
+"""Loads a patch's line of custody: three queries, however long it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bson import ObjectId
+
+from app.domain.custody import CustodyLink
+from app.domain.states import RecordStatus
+from app.errors import NotFoundError
+from app.models.patch_state import PatchState
+from app.models.record import AuthenticationRecord
+from app.models.setting import CHAIN_TIP, Setting
+from app.models.transaction import ChainTransaction
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Where a transaction stands on the chain; both are None while that is not known."""
+
+    block_height: int | None
+    confirmations: int | None
+
+
+@dataclass(frozen=True)
+class StoredLine:
+    """A patch's state, its confirmed records by head, and their transactions by id."""
+
+    state: PatchState
+    records: Mapping[str, AuthenticationRecord]
+    transactions: Mapping[ObjectId, ChainTransaction]
+    tip_height: int | None
+
+    def links(self) -> list[CustodyLink]:
+        """The records as evidence to be checked."""
+        return [self._link(record) for record in self.records.values()]
+
+    def depth(self, head: str) -> Depth:
+        """How deep the record with this head is buried."""
+        transaction = self.transactions.get(self.records[head].transaction_id)
+        if transaction is None or transaction.proof is None:
+            return Depth(None, None if transaction is None else 0)
+        height = transaction.proof.block_height
+        tip = max(self.tip_height or height, height)
+        return Depth(height, tip - height + 1)
+
+    def _link(self, record: AuthenticationRecord) -> CustodyLink:
+        transaction = self.transactions.get(record.transaction_id)
+        return CustodyLink(
+            head=record.head,
+            content=record.content,
+            salt=bytes(record.salt),
+            digest=record.digest,
+            issuer_pubkey=record.issuer_pubkey,
+            issuer_signature=record.issuer_signature,
+            txid=record.txid,
+            raw_tx=None if transaction is None else bytes(transaction.raw_tx),
+        )
+
+
+def load(uid_tag_id: str) -> StoredLine:
+    """Loads everything that is known of a patch.
+
+    Raises:
+        NotFoundError: no patch has this uid.
+    """
+    state = PatchState.find(uid_tag_id)
+    if state is None:
+        raise NotFoundError(f"no patch has the uid {uid_tag_id}")
+    records = AuthenticationRecord.objects(
+        uid_tag_id=uid_tag_id, status=RecordStatus.CONFIRMED.value
+    )
+    by_head = {record.head: record for record in records}
+    transactions = ChainTransaction.objects(
+        id__in=[record.transaction_id for record in by_head.values()]
+    )
+    return StoredLine(
+        state=state,
+        records=by_head,
+        transactions={transaction.id: transaction for transaction in transactions},
+        tip_height=Setting.find_value(CHAIN_TIP),
+    )

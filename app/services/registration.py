@@ -1,0 +1,44 @@
+"""Registers a patch: accepts a record that nobody can register a second time."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from app import logs
+from app.domain.canonical import canonical_json, sha256_hex
+from app.domain.clock import unix_milliseconds, utc_now
+from app.domain.records import RecordKind
+from app.errors import PatchAlreadyRegisteredError
+from app.models.record import AuthenticationRecord
+from app.services.submission import Submission, submit
+
+
+def register(*, product: dict[str, Any], metadata: dict[str, Any], owner: str) -> Submission:
+    """Accepts the registration of a product's patch for its first owner, an address.
+
+    The arguments are checked already. `product` has `uid_tag_id`; absent fields are left out.
+
+    Raises:
+        PatchAlreadyRegisteredError: the uid has a registration that has not failed.
+        UnavailableError: in synchronous mode, when it can't be anchored now.
+    """
+    uid_tag_id = product["uid_tag_id"]
+    now = utc_now()
+    record = AuthenticationRecord(
+        kind=RecordKind.REGISTRATION.value,
+        uid_tag_id=uid_tag_id,
+        active_key=f"reg:{uid_tag_id}",
+        product=product,
+        metadata=metadata,
+        metadata_sha256=sha256_hex(canonical_json(metadata)),
+        owner=owner,
+        ts=unix_milliseconds(now),
+        salt=os.urandom(16),
+        request_id=logs.request_id.get(),
+        created_at=now,
+        updated_at=now,
+    )
+    return submit(
+        record, PatchAlreadyRegisteredError(f"uid_tag_id {uid_tag_id} is already registered")
+    )

@@ -1,0 +1,128 @@
+"""Builds transactions from locked outputs and has all their inputs signed in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bson import ObjectId
+
+from app import extensions
+from app.bitcoin.addresses import Address, address_from_hash160, parse_address
+from app.bitcoin.interpreter import verify_input_scripts
+from app.bitcoin.scripts import find_p2pkh_hash160, p2pkh_unlocking_script
+from app.bitcoin.sighash import sighashes
+from app.bitcoin.transactions import Transaction, TxInput, TxOutput
+from app.clients.kms import KmsSignature, SignRequest
+from app.domain.fees import with_change
+from app.errors import SignerUnavailableError
+from app.models.transaction import (
+    AnchoredField,
+    ChainTransaction,
+    InputField,
+    OutputField,
+    TransactionKind,
+)
+from app.models.utxo import Utxo
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a transaction is to be: its outputs, the locked coins that pay, the records it carries.
+
+    Outputs that pay one of our addresses, change among them, enter the pool when it is settled.
+    """
+
+    transaction_id: ObjectId
+    kind: TransactionKind
+    coins: Sequence[Utxo]
+    outputs: Sequence[TxOutput]
+    records: Sequence[AnchoredField] = ()
+    request_ids: Sequence[str] = ()
+
+
+def sign_all(drafts: Sequence[Draft], *, satoshis_per_kilobyte: int) -> list[ChainTransaction]:
+    """Builds and signs one transaction a draft; nothing is stored or sent yet.
+
+    Every signature is checked against its key, every key against the output that it unlocks, and
+    every input by the script interpreter.
+
+    Raises:
+        SignerUnavailableError: a key of the signer does not unlock the output asked for.
+        ServiceUnavailableError, KmsRefusedError: the signer did not sign; nothing is used.
+        InsufficientFundsError: the coins don't pay for the outputs and the fee.
+    """
+    change = _change_address()
+    unsigned = [_build(draft, change, satoshis_per_kilobyte) for draft in drafts]
+    requests = [
+        SignRequest(coin.key_identifier, digest)
+        for draft, transaction in zip(drafts, unsigned, strict=True)
+        for coin, digest in zip(draft.coins, sighashes(transaction), strict=True)
+    ]
+    signatures = iter(extensions.get().kms.sign(requests))
+    signed = []
+    for draft, transaction in zip(drafts, unsigned, strict=True):
+        scripts = [_unlock(coin, next(signatures)) for coin in draft.coins]
+        complete = transaction.with_unlocking_scripts(scripts)
+        verify_input_scripts(complete)
+        signed.append(_document(draft, complete))
+    return signed
+
+
+def _build(draft: Draft, change: Address, satoshis_per_kilobyte: int) -> Transaction:
+    inputs = tuple(TxInput(coin.point, coin.output) for coin in draft.coins)
+    return with_change(
+        Transaction(inputs, tuple(draft.outputs)), change.hash160, satoshis_per_kilobyte
+    )
+
+
+def _unlock(coin: Utxo, signature: KmsSignature) -> bytes:
+    wanted = find_p2pkh_hash160(bytes.fromhex(coin.locking_script))
+    if signature.public_key.hash160() != wanted:
+        raise SignerUnavailableError(
+            f"the signer's key {coin.key_identifier!r} does not unlock {coin.outpoint}"
+        )
+    return p2pkh_unlocking_script(signature.signature_der, signature.public_key.to_bytes())
+
+
+def _document(draft: Draft, transaction: Transaction) -> ChainTransaction:
+    for record in draft.records:
+        # A record with a transaction of its own is named by it; in a batch by its digest.
+        is_alone = draft.kind is not TransactionKind.BATCH
+        record.head = transaction.txid if is_alone else record.digest
+    return ChainTransaction(
+        id=draft.transaction_id,
+        kind=draft.kind.value,
+        txid=transaction.txid,
+        raw_tx=transaction.to_bytes(),
+        inputs=[InputField(outpoint=c.outpoint, satoshis=c.satoshis) for c in draft.coins],
+        outputs=_outputs_of_ours(transaction),
+        records=list(draft.records),
+        fee_satoshis=transaction.fee_satoshis,
+        size_bytes=transaction.size,
+        request_ids=list(draft.request_ids),
+    )
+
+
+def _outputs_of_ours(transaction: Transaction) -> list[OutputField]:
+    settings = extensions.get().settings
+    funding = parse_address(settings.utxo_funding_address, settings.woc_network)
+    ours = []
+    for vout, output in enumerate(transaction.outputs):
+        hash160 = find_p2pkh_hash160(output.locking_script)
+        if hash160 == funding.hash160:
+            ours.append(
+                OutputField(
+                    vout=vout,
+                    satoshis=output.satoshis,
+                    locking_script=output.locking_script.hex(),
+                    key_identifier=settings.utxo_funding_key_identifier,
+                    address=str(address_from_hash160(hash160, settings.woc_network)),
+                )
+            )
+    return ours
+
+
+def _change_address() -> Address:
+    settings = extensions.get().settings
+    return parse_address(settings.utxo_funding_address, settings.woc_network)

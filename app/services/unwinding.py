@@ -1,0 +1,38 @@
+"""Undoes a transaction that can never reach the chain: outputs free, records back in the queue.
+
+Repeatable at any point: each step names the transaction whose trace it removes.
+"""
+
+from __future__ import annotations
+
+from app import extensions
+from app.domain.backoff import backoff
+from app.domain.clock import utc_now
+from app.domain.states import TransactionStatus
+from app.models.record import AuthenticationRecord
+from app.models.transaction import ChainTransaction
+from app.models.utxo import Utxo
+
+
+def unwind(transaction: ChainTransaction) -> None:
+    """Frees what a rejected or abandoned transaction held and sends its records back.
+
+    An input that another transaction is shown to have spent becomes spent by that one. Records of a
+    rejected transaction have used up a try; those out of tries fail and so free their uid.
+    """
+    for conflict in transaction.conflicts:
+        Utxo.mark_spent_elsewhere(conflict.outpoint, transaction.id, conflict.txid)
+    Utxo.release_dead(transaction.id)
+    now = utc_now()
+    if transaction.status == TransactionStatus.REJECTED:
+        AuthenticationRecord.return_rejected(
+            transaction.id,
+            reason=transaction.reason or "rejected by the network",
+            next_attempt_at=now + backoff(transaction.attempts, base_seconds=1, cap_seconds=60),
+            max_attempts=extensions.get().settings.max_anchor_attempts,
+        )
+    else:
+        AuthenticationRecord.release_claims(
+            [transaction.id], reason="its transaction was abandoned", next_attempt_at=now
+        )
+    ChainTransaction.finish_unwinding(transaction.id)

@@ -1,0 +1,72 @@
+"""Tells whether a patch is authentic: its whole line of custody, against pinned keys."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app import extensions
+from app.domain.custody import BrokenLineError, check_line, is_endorsed, order_line
+from app.errors import InconsistentStateError
+from app.services import custody_lines
+
+logger = logging.getLogger(__name__)
+
+AUTHENTIC = "authentic"
+COMPROMISED = "compromised"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a reader learns of a patch; `findings` says what is wrong with a compromised one."""
+
+    status: str
+    record: dict[str, Any]
+    issuer_signature_valid: bool
+    on_chain_txid: str
+    metadata_sha256: str
+    block_height: int | None
+    confirmations: int | None
+    findings: Sequence[str]
+
+
+def verify(uid_tag_id: str) -> Verification:
+    """Verifies a patch by its uid.
+
+    Raises:
+        NotFoundError: no patch has this uid.
+        InconsistentStateError: its head names no confirmed record.
+    """
+    stored = custody_lines.load(uid_tag_id)
+    head = stored.state.head
+    current = stored.records.get(head)
+    if current is None:
+        raise InconsistentStateError("the patch's current record can't be found")
+    settings = extensions.get().settings
+    links = stored.links()
+    try:
+        line = order_line(links, head)
+        findings = check_line(line, settings.issuer_public_keys, settings.woc_network)
+    except BrokenLineError as error:
+        findings = [str(error)]
+    if current.owner != stored.state.owner:
+        findings.append("the patch's owner is not the one that its current record names")
+    if findings:
+        logger.warning(
+            "patch compromised",
+            extra={"event": "verify.compromised", "uid_tag_id": uid_tag_id, "findings": findings},
+        )
+    depth = stored.depth(head)
+    newest = next(link for link in links if link.head == head)
+    return Verification(
+        status=COMPROMISED if findings else AUTHENTIC,
+        record=current.public_view(),
+        issuer_signature_valid=is_endorsed(newest, settings.issuer_public_keys),
+        on_chain_txid=current.txid,
+        metadata_sha256=current.metadata_sha256,
+        block_height=depth.block_height,
+        confirmations=depth.confirmations,
+        findings=findings,
+    )
