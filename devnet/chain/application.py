@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from devnet.chain import arc, control, woc
+from devnet.chain import control, woc
+from devnet.chain.arc.endpoints import blueprint as arc
 from devnet.chain.chainstate import Chain
 from devnet.chain.faucet import Faucet
 from devnet.chain.faults import Faults
@@ -20,7 +21,7 @@ def create_app(chain: Chain, faucet: Faucet, faults: Faults) -> Flask:
     app.extensions.update(chain=chain, faucet=faucet, faults=faults)
     app.register_blueprint(control.blueprint)
     woc.register(app)
-    app.register_blueprint(arc.blueprint)
+    app.register_blueprint(arc)
     return app
 
 

@@ -1,5 +1,1 @@
-"""ARC's REST wire."""
-
-from flask import Blueprint
-
-blueprint = Blueprint("arc", __name__)
+"""ARC's REST wire: submit, ask, and read the policy."""
