@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import Any
 
@@ -41,9 +40,9 @@ def verify(token: str) -> dict[str, Any]:
     try:
         claims = _decode(token)
     except jwt.ExpiredSignatureError:
-        raise TokenExpiredError("The token has expired.") from None
+        raise TokenExpiredError("the token has expired") from None
     except jwt.InvalidTokenError:
-        raise TokenInvalidError("The token is not valid.") from None
+        raise TokenInvalidError("the token is not valid") from None
     _check_binding(claims)
     return claims
 
@@ -72,12 +71,6 @@ def _check_binding(claims: dict[str, Any]) -> None:
     confirmation = claims.get("cnf")
     if not isinstance(confirmation, dict) or "msha256" not in confirmation:
         return
-    challenge, token_id = confirmation["msha256"], claims.get("jti")
-    if not _is_hex_64(challenge) or not _is_hex_64(token_id):
-        raise TokenBindingError("The token is not bound to its login challenge.")
-    if not hmac.compare_digest(challenge.lower(), token_id.lower()):
-        raise TokenBindingError("The token is not bound to its login challenge.")
-
-
-def _is_hex_64(value: object) -> bool:
-    return isinstance(value, str) and _HEX_64.fullmatch(value) is not None
+    challenge, token_id = str(confirmation["msha256"]), str(claims.get("jti"))
+    if not _HEX_64.fullmatch(challenge) or challenge.lower() != token_id.lower():
+        raise TokenBindingError("the token is not bound to its login challenge")

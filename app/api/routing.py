@@ -1,0 +1,68 @@
+"""How a route is declared: who may call it and what it answers, in the code and in the document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from flask_openapi3.blueprint import APIBlueprint
+from werkzeug.routing import BaseConverter
+
+from app.api.authentication import ANYONE, Authentication
+from app.api.schemas.errors import ErrorBody
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class UidConverter(BaseConverter):
+    """A uid_tag_id in a path: any text, an escaped slash included."""
+
+    regex = r".+?"
+    part_isolating = False
+
+
+def without_trailing_slash(wsgi_app: WSGIApplication) -> WSGIApplication:
+    """Answers a path with a slash at its end like the one without."""
+
+    def middleware(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.endswith("/"):
+            environ["PATH_INFO"] = path.rstrip("/") or "/"
+        return wsgi_app(environ, start_response)
+
+    return middleware
+
+
+def route(
+    blueprint: APIBlueprint,
+    method: str,
+    rule: str,
+    *,
+    authentication: Authentication,
+    responses: Mapping[int, Any],
+    errors: Iterable[int] = (),
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Adds a view to a blueprint.
+
+    `responses` are the models of its successes by status, `errors` the statuses of its failures;
+    what any route of its kind can answer is added here.
+    """
+    statuses = {500, *errors}
+    if authentication is not ANYONE:
+        statuses.add(401)
+    documented = {**dict.fromkeys(sorted(statuses), ErrorBody), **responses}
+    register = getattr(blueprint, method.lower())(
+        rule, security=authentication.security, responses=documented
+    )
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        # Set before registering: the wrapper that Flask calls copies the view's attributes.
+        view.authentication = authentication  # type: ignore[attr-defined]
+        register(view)
+        return view
+
+    return decorate

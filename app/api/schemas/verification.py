@@ -1,0 +1,55 @@
+"""Telling whether a patch is authentic and where it has been."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.api.schemas.errors import ErrorBody
+
+
+class VerificationDetails(BaseModel):
+    """What was checked: `findings` says in words what is wrong with a compromised patch."""
+
+    issuer_signature_valid: bool = Field(alias="issuerSignatureValid")
+    on_chain_txid: str = Field(alias="onChainTxid")
+    metadata_sha256: str
+    block_height: int | None = Field(alias="blockHeight")
+    confirmations: int | None
+    findings: list[str]
+
+
+class VerificationAnswer(BaseModel):
+    status: Literal["authentic", "compromised"]
+    record: dict[str, Any]
+    metadata_sha256: str
+    verification_details: VerificationDetails = Field(alias="verificationDetails")
+
+
+class VerificationNotFound(ErrorBody):
+    status: Literal["not_found"]
+
+
+class VerificationFailed(ErrorBody):
+    status: Literal["error"]
+
+
+class CustodyEvent(BaseModel):
+    """One step of a patch's life: `txid` names it, `anchor_txid` carries it on the chain."""
+
+    kind: str
+    txid: str
+    anchor_txid: str
+    owner: str
+    prev_txid: str | None
+    occurred_at: str
+    block_height: int | None
+    confirmations: int | None
+
+
+class CustodyHistory(BaseModel):
+    """The line of custody, oldest first."""
+
+    uid_tag_id: str
+    events: list[CustodyEvent]

@@ -1,0 +1,60 @@
+"""Lets owners prove that a patch is theirs and read what is meant for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from app.api.answers import answer, iso_timestamp
+from app.api.authentication import API_KEY
+from app.api.routing import route
+from app.api.schemas.unlocking import Challenge, UidPath, UnlockBody, UnlockedAnswer
+from app.services import unlocking as service
+
+unlocking = APIBlueprint(
+    "unlocking", __name__, url_prefix="/v1/patches", abp_tags=[Tag(name="Unlocking")]
+)
+
+
+@route(
+    unlocking,
+    "POST",
+    "/<uid:uid_tag_id>/unlock-challenge",
+    authentication=API_KEY,
+    responses={200: Challenge},
+    errors=(400, 404, 503),
+)
+def create_challenge(path: UidPath) -> Response:
+    """Make a nonce for the owner to sign"""
+    challenge = service.create_challenge(path.uid_tag_id)
+    return answer({"nonce": challenge.nonce, "expiresAt": iso_timestamp(challenge.expires_at)})
+
+
+@route(
+    unlocking,
+    "POST",
+    "/<uid:uid_tag_id>/unlock-content",
+    authentication=API_KEY,
+    responses={200: UnlockedAnswer},
+    errors=(400, 403, 404, 413, 503),
+)
+def unlock_content(path: UidPath, body: UnlockBody) -> Response:
+    """Check the owner's signature and open sealed content"""
+    unlocked = service.unlock(
+        uid_tag_id=path.uid_tag_id,
+        public_key_hex=body.owner_public_key,
+        signature_der_hex=body.owner_signature,
+        nonce=body.nonce,
+        sealed=body.sealed_content(),
+    )
+    members: dict[str, Any] = {
+        "authorized": True,
+        "uid_tag_id": unlocked.uid_tag_id,
+        "txid": unlocked.txid,
+    }
+    if unlocked.content is not None:
+        members["content"] = unlocked.content
+    return answer(members)

@@ -1,0 +1,61 @@
+"""Tells anyone whether a patch is authentic."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from werkzeug.exceptions import HTTPException
+
+from app.api.answers import answer
+from app.api.authentication import ANYONE
+from app.api.errors import answer_error
+from app.api.routing import route
+from app.api.schemas.unlocking import UidPath
+from app.api.schemas.verification import (
+    VerificationAnswer,
+    VerificationFailed,
+    VerificationNotFound,
+)
+from app.errors import InvalidInputError, NotFoundError
+from app.services import verification as service
+
+verification = APIBlueprint(
+    "verification", __name__, url_prefix="/v1/patches", abp_tags=[Tag(name="Verification")]
+)
+
+
+@route(
+    verification,
+    "GET",
+    "/verify/<uid:uid_tag_id>",
+    authentication=ANYONE,
+    responses={200: VerificationAnswer, 404: VerificationNotFound, 500: VerificationFailed},
+    errors=(400, 503),
+)
+def verify(path: UidPath) -> Response:
+    """Tell whether a patch is authentic"""
+    result = service.verify(path.uid_tag_id)
+    return answer(
+        {
+            "status": result.status,
+            "record": result.record,
+            "metadata_sha256": result.metadata_sha256,
+            "verificationDetails": {
+                "issuerSignatureValid": result.issuer_signature_valid,
+                "onChainTxid": result.on_chain_txid,
+                "metadata_sha256": result.metadata_sha256,
+                "blockHeight": result.block_height,
+                "confirmations": result.confirmations,
+                "findings": result.findings,
+            },
+        }
+    )
+
+
+@verification.errorhandler(Exception)
+def answer_failure(error: Exception) -> Response:
+    """Failures of verify tell their kind in `status` as well, where its clients look."""
+    if isinstance(error, (InvalidInputError, HTTPException)):
+        return answer_error(error)
+    return answer_error(error, status="not_found" if isinstance(error, NotFoundError) else "error")
