@@ -39,7 +39,7 @@ class CommandError(click.ClickException):
 
     def __init__(self, message: str, exit_code: ExitCode) -> None:
         super().__init__(message)
-        self.exit_code = int(exit_code)
+        self.exit_code = int(exit_code)  # type: ignore[misc]  # click reads it from the instance
 
 
 def with_services(command: Callable[P, R]) -> Callable[P, R]:
@@ -84,6 +84,9 @@ def show(title: str, values: object, *, as_json: bool) -> None:
         click.echo(json.dumps(rows))
         return
     table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column()
+    # Folded, never cut: people copy txids from here.
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name.replace("_", " "), str(value))
     Console().print(table)

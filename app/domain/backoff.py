@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from random import SystemRandom
 from datetime import timedelta
+from random import SystemRandom
 
 _random = SystemRandom()
 

@@ -77,7 +77,7 @@ def check_line(
 ) -> list[str]:
     """Checks every record of an ordered line; answers what is wrong, nothing where all is right."""
     keys = list(issuer_keys)
-    findings = []
+    findings: list[str] = []
     previous: CustodyLink | None = None
     for link in line:
         findings.extend(
