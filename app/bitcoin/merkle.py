@@ -120,7 +120,8 @@ class MerklePath:
         cls, block_height: int, txid: str, tx_index: int, branch: Sequence[str | None]
     ) -> "MerklePath":
         """Make the path of one transaction from its siblings, leaf to root, None for a double."""
-        if len(branch) > _HIGHEST_TREE or not 0 <= tx_index < 1 << len(branch):
+        is_small = isinstance(tx_index, int) and len(branch) <= _HIGHEST_TREE
+        if not is_small or not 0 <= tx_index < 1 << len(branch):
             raise InvalidMerklePathError("The transaction's index does not fit its merkle path.")
         own = PathLeaf(tx_index, _hash_of(txid), is_txid=True)
         siblings = [
@@ -182,7 +183,7 @@ class MerklePath:
 
 
 def _check_shape(block_height: int, levels: tuple[tuple[PathLeaf, ...], ...]) -> None:
-    if not 0 <= block_height <= _HIGHEST_BLOCK:
+    if not isinstance(block_height, int) or not 0 <= block_height <= _HIGHEST_BLOCK:
         raise InvalidMerklePathError("The merkle path's block height is out of range.")
     if not 1 <= len(levels) <= _HIGHEST_TREE:
         raise InvalidMerklePathError("The merkle path's tree height is out of range.")

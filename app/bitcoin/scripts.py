@@ -48,10 +48,8 @@ def push(data: bytes) -> bytes:
         return bytes([_OP_1NEGATE])
     if size < _OP_PUSHDATA1:
         return bytes([size]) + data
-    for opcode, width in _LENGTH_BYTES.items():
-        if size < 1 << (8 * width):
-            return bytes([opcode]) + size.to_bytes(width, "little") + data
-    raise InvalidScriptError("A push holds at most 4294967295 bytes.")
+    opcode = _OP_PUSHDATA1 if size < 1 << 8 else _OP_PUSHDATA2 if size < 1 << 16 else _OP_PUSHDATA4
+    return bytes([opcode]) + size.to_bytes(_LENGTH_BYTES[opcode], "little") + data
 
 
 def data_locking_script(pushes: Sequence[bytes]) -> bytes:

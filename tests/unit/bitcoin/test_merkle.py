@@ -211,6 +211,8 @@ def test_a_double_written_out_beside_its_original_is_read() -> None:
         ("aa" * 32, 0, [5]),
         ("aa" * 32, 1, [None]),
         ("aa" * 32, 0, ["bb" * 32] * 65),
+        ("aa" * 32, "0", []),
+        ("aa" * 32, None, ["bb" * 32]),
         (None, 0, []),
     ],
 )
@@ -219,7 +221,7 @@ def test_a_hostile_branch_is_refused(txid: str, tx_index: int, branch: list[str 
         MerklePath.from_branch(7, txid, tx_index, branch)
 
 
-@pytest.mark.parametrize("block_height", [-1, 2**32])
+@pytest.mark.parametrize("block_height", [-1, 2**32, "7", None])
 def test_a_block_height_that_cannot_be_is_refused(block_height: int) -> None:
     with pytest.raises(InvalidMerklePathError, match="block height"):
         MerklePath.from_tsc(block_height, "aa" * 32, 0, [])

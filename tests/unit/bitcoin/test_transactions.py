@@ -156,6 +156,12 @@ def test_other_text_is_no_outpoint(text: str) -> None:
         Outpoint.from_text(text)
 
 
+@pytest.mark.parametrize("txid", ["", "AA" * 32, "aa" * 33])
+def test_an_outpoint_has_a_txid(txid: str) -> None:
+    with pytest.raises(InvalidTransactionError, match="64 lower-case hex"):
+        Outpoint(txid, 0)
+
+
 @pytest.mark.parametrize("vout", [-1, 2**32])
 def test_an_output_index_has_32_bits(vout: int) -> None:
     with pytest.raises(InvalidTransactionError):
