@@ -1,6 +1,5 @@
 """HTTP to one outside service: pooled connections, deadlines, bounded retries, typed trouble."""
 
-import itertools
 import json
 import logging
 import os
@@ -189,7 +188,8 @@ class HttpTransport:
         """
         deadline = time.monotonic() + (budget_seconds or self._policy.budget_seconds)
         last_retry = (attempts or self._policy.attempts) - 1
-        for retry in itertools.count():
+        retry = 0
+        while True:
             seconds = min(self._policy.timeout_seconds, deadline - time.monotonic())
             result = self._try(method, path, json_body, params, max(seconds, SHORTEST_TRY_SECONDS))
             if isinstance(result, HttpAnswer):
@@ -201,7 +201,7 @@ class HttpTransport:
             if retry >= last_retry or deadline - time.monotonic() < pause + SHORTEST_TRY_SECONDS:
                 raise result
             self._sleep(pause)
-        raise AssertionError("unreachable")
+            retry += 1
 
     def _try(
         self,

