@@ -60,14 +60,21 @@ class SignerServer(BaseApplication):  # type: ignore[misc]
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Bind the address; ListenError names what is in the way."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    """Bind the address; ListenError names what is in the way.
+
+    It does not listen yet: gunicorn sets the options first, and a connection that came
+    before them would go without TCP_NODELAY, 40 ms slower an answer.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return socket.create_server((host, port), family=family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
     except OSError as error:
-        # The standard library appends the address to the reason.
-        reason = (error.strerror or "the address is not usable").partition(" (while")[0]
-        raise ListenError(f"Cannot listen on {host}, port {port}: {reason}.") from None
+        listener.close()
+        raise ListenError(
+            f"Cannot listen on {host}, port {port}: {error.strerror or 'it is not usable'}."
+        ) from None
+    return listener
 
 
 def protect_memory() -> None:

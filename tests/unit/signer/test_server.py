@@ -1,5 +1,6 @@
 """What the serving process does before the first request."""
 
+import socket
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ def test_free_port_is_bound() -> None:
 
 def test_port_in_use_is_named() -> None:
     with open_listener("127.0.0.1", 0) as listener:
+        listener.listen()
         port = listener.getsockname()[1]
         with pytest.raises(ListenError, match=f"port {port}: Address already in use\\.$"):
             open_listener("127.0.0.1", port)
@@ -35,3 +37,8 @@ def test_p6_memory_is_out_of_reach_of_the_users_other_programs() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert result.stdout == b"0 (0, 0)\n"
+
+
+def test_listening_is_left_to_the_server_that_sets_the_options_first() -> None:
+    with open_listener("127.0.0.1", 0) as listener:
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
