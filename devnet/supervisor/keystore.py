@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
-from devnet.supervisor.errors import DevnetError
-from devnet.supervisor.site import CHECKOUT, Site
+from devnet.supervisor.files import make_private_directory
+from devnet.supervisor.oneshot import run_python
+from devnet.supervisor.site import Site
 
 # The name of each key is also what it is for.
 KEYS = ("issuer", "funding", "svd")
@@ -30,8 +29,7 @@ def prepare_keystore(site: Site) -> None:
     """Make the keystore and the keys that it lacks; keep the public parts in the state."""
     if "keys" in site.state:
         return
-    directory = site.data_directory("signer")
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = make_private_directory(site.data_directory("signer"))
     if not (directory / "keystore.json").exists():
         _run_signer(site, "init")
     present = {key["keyIdentifier"] for key in _list_keys(site)}
@@ -48,17 +46,4 @@ def _list_keys(site: Site) -> list[dict[str, Any]]:
 
 
 def _run_signer(site: Site, *words: str) -> str:
-    environment = site.base_environment() | signer_environment(site)
-    done = subprocess.run(
-        [sys.executable, "-m", "signer", *words],
-        cwd=CHECKOUT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise DevnetError(f"python -m signer {words[0]} failed: {done.stderr.strip()}")
-    return done.stdout
+    return run_python(site, "-m", "signer", *words, environment=signer_environment(site))

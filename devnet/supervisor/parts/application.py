@@ -8,10 +8,12 @@ from pathlib import Path
 
 from devnet.supervisor import probes
 from devnet.supervisor.files import make_private_directory
+from devnet.supervisor.oneshot import run_python
 from devnet.supervisor.parts.base import Part
 from devnet.supervisor.site import Site
 
 WORKER_NODE = "worker@devnet"
+QUEUES = ("anchoring", "maintenance")
 
 
 class ApplicationPart(Part):
@@ -39,6 +41,10 @@ class WebPart(ApplicationPart):
 
     name = "web"
 
+    def prepare(self, site: Site) -> None:
+        super().prepare(site)
+        run_python(site, "manage.py", "db", "indexes", environment=self.environment(site))
+
     def command(self, site: Site) -> list[str]:
         command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{site.port(self.name)}"]
         command += ["--workers", "2", "--worker-class", "gthread", "--threads", "4"]
@@ -57,6 +63,7 @@ class WorkerPart(ApplicationPart):
     def command(self, site: Site) -> list[str]:
         command = [sys.executable, "-m", "celery", "-A", "tasks.worker", "worker"]
         command += ["--concurrency", "1", "--hostname", WORKER_NODE, "--loglevel", "INFO"]
+        command += ["--queues", ",".join(QUEUES)]
         return [*command, "--without-gossip", "--without-mingle"]
 
     def find_problem(self, site: Site) -> str | None:
