@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import mongoengine
 import redis
@@ -103,9 +104,11 @@ def missing_indexes() -> list[str]:
 
 
 def _connect_database(settings: Settings) -> MongoClient[dict[str, Any]]:
+    uri, authentication_options = _split_database(settings.mongodb_uri.get_secret_value())
     client: MongoClient[dict[str, Any]] = mongoengine.connect(
         settings.db_name,
-        host=settings.mongodb_uri.get_secret_value(),
+        host=uri,
+        **authentication_options,
         tz_aware=True,
         uuidRepresentation="standard",
         # Acknowledged by a majority and in the journal: a 2xx means that it is durable.
@@ -119,6 +122,17 @@ def _connect_database(settings: Settings) -> MongoClient[dict[str, Any]]:
         heartbeatFrequencyMS=settings.db_heartbeat_frequency_ms,
     )
     return client
+
+
+def _split_database(uri: str) -> tuple[str, dict[str, str]]:
+    """Takes the database out of a MongoDB URI: DB_NAME decides, the URI's only authenticates."""
+    parts = urlsplit(uri)
+    database = parts.path.lstrip("/")
+    if not database:
+        return uri, {}
+    is_given = any(name.lower() == "authsource" for name, _ in parse_qsl(parts.query))
+    options = {} if is_given else {"authSource": unquote(database)}
+    return urlunsplit(parts._replace(path="/")), options
 
 
 def _chain_client(settings: Settings) -> WhatsOnChainClient:
