@@ -19,6 +19,6 @@ def create_app(
     Imported here and not above: the signer and the devnet use `app.bitcoin` and shall not load a
     web framework, or anything of the service, with it.
     """
-    from app.factory import create_app as create
+    from app.factory import create_app as create  # noqa: PLC0415
 
     return create(settings, environ)
