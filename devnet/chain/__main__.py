@@ -14,8 +14,9 @@ import click
 
 from devnet.chain.application import create_wsgi
 from devnet.chain.chainstate import Chain
-from devnet.chain.faucet import Faucet, load_key, locking_script_of
+from devnet.chain.faucet import Faucet, load_key
 from devnet.chain.faults import Faults
+from devnet.chain.payments import locking_script_of
 from devnet.chain.server import HttpServer
 from devnet.chain.store import Store, StoreError
 

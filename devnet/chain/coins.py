@@ -74,16 +74,26 @@ def _sum(store: Store, sql: str, script_hash: str) -> int:
     return int(total or 0)
 
 
-_HISTORY_ASCENDING = (
-    "SELECT txid, height, tx_index FROM transactions JOIN touching USING (txid)"
-    " WHERE script_hash = ? AND height >= ? AND (height, tx_index) > (?, ?)"
-    " ORDER BY height, tx_index LIMIT ?"
-)
-_HISTORY_DESCENDING = (
-    "SELECT txid, height, tx_index FROM transactions JOIN touching USING (txid)"
-    " WHERE script_hash = ? AND height >= ? AND (height, tx_index) < (?, ?)"
-    " ORDER BY height DESC, tx_index DESC LIMIT ?"
-)
+_HISTORY_ASCENDING = """
+    SELECT txid, height, tx_index FROM transactions WHERE txid IN (
+        SELECT txid FROM outputs WHERE script_hash = ?1
+        UNION SELECT spent_by FROM outputs WHERE script_hash = ?1 AND spent_by IS NOT NULL
+    ) AND height >= ?2 AND (height, tx_index) > (?3, ?4)
+    ORDER BY height, tx_index LIMIT ?5
+"""
+_HISTORY_DESCENDING = """
+    SELECT txid, height, tx_index FROM transactions WHERE txid IN (
+        SELECT txid FROM outputs WHERE script_hash = ?1
+        UNION SELECT spent_by FROM outputs WHERE script_hash = ?1 AND spent_by IS NOT NULL
+    ) AND height >= ?2 AND (height, tx_index) < (?3, ?4)
+    ORDER BY height DESC, tx_index DESC LIMIT ?5
+"""
+_HISTORY_UNCONFIRMED = """
+    SELECT txid FROM transactions WHERE txid IN (
+        SELECT txid FROM outputs WHERE script_hash = ?1
+        UNION SELECT spent_by FROM outputs WHERE script_hash = ?1 AND spent_by IS NOT NULL
+    ) AND height IS NULL ORDER BY position LIMIT ?2
+"""
 
 
 def page_confirmed_history(
@@ -109,11 +119,7 @@ def page_confirmed_history(
 
 def list_unconfirmed_history(store: Store, script_hash: str, limit: int) -> list[str]:
     """Return txids of the mempool that pay or spend the script, in order of arrival."""
-    rows = store.rows(
-        "SELECT txid FROM transactions JOIN touching USING (txid)"
-        " WHERE script_hash = ? AND height IS NULL ORDER BY position LIMIT ?",
-        (script_hash, limit),
-    )
+    rows = store.rows(_HISTORY_UNCONFIRMED, (script_hash, limit))
     return [txid for (txid,) in rows]
 
 

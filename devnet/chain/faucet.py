@@ -6,8 +6,7 @@ from pathlib import Path
 
 from app.bitcoin.addresses import Address, Network
 from app.bitcoin.keys import PrivateKey
-from app.bitcoin.scripts import p2pkh_locking_script, p2pkh_unlocking_script, script_hash
-from app.bitcoin.sighash import sighashes
+from app.bitcoin.scripts import script_hash
 from app.bitcoin.transactions import (
     MAX_SATOSHIS,
     Outpoint,
@@ -18,6 +17,7 @@ from app.bitcoin.transactions import (
 )
 from devnet.chain.blocks import COINBASE_MATURITY
 from devnet.chain.chainstate import Chain, ChainRequestError
+from devnet.chain.payments import locking_script_of, sign
 from devnet.chain.rows import StoredOutput
 from devnet.chain.store import stored_output
 
@@ -37,11 +37,6 @@ def load_key(path: Path) -> PrivateKey:
             file.write(PrivateKey.generate().to_wif(NETWORK) + "\n")
         draft.replace(path)
     return PrivateKey.from_wif(path.read_text().strip())
-
-
-def locking_script_of(key: PrivateKey) -> bytes:
-    """Return the script that pays a key."""
-    return p2pkh_locking_script(key.public_key.hash160())
 
 
 class Faucet:
@@ -86,7 +81,7 @@ class Faucet:
             change = draft.fee_satoshis - self._fee(draft)
             if change > 0:
                 outputs = (*paid, replace(draft.outputs[-1], satoshis=change))
-                return self._sign(replace(draft, outputs=outputs))
+                return sign(replace(draft, outputs=outputs), self._key)
         raise ChainRequestError(
             f"The faucet lacks mature coins for {needed} satoshis in one payment. "
             "Ask for less, or mine blocks: each brings 50 coins that mature after 100 more."
@@ -106,9 +101,3 @@ class Faucet:
     def _fee(self, draft: Transaction) -> int:
         rate = self._chain.mempool.minimum_satoshis_per_kilobyte
         return max(1, -(-signed_size(draft) * rate // 1000))
-
-    def _sign(self, tx: Transaction) -> Transaction:
-        public_key = self._key.public_key.to_bytes()
-        return tx.with_unlocking_scripts(
-            [p2pkh_unlocking_script(self._key.sign(each), public_key) for each in sighashes(tx)]
-        )

@@ -51,12 +51,6 @@ CREATE INDEX outputs_of_spender ON outputs (spent_by) WHERE spent_by IS NOT NULL
 -- Outputs that no block spends; the mempool may. Data never counts as unspent.
 CREATE VIEW unspent AS SELECT * FROM outputs WHERE spent_height IS NULL AND is_data = 0;
 
--- Which transactions pay or spend which script.
-CREATE VIEW touching AS
-    SELECT script_hash, txid FROM outputs
-    UNION
-    SELECT script_hash, spent_by FROM outputs WHERE spent_by IS NOT NULL;
-
 -- Valid transactions whose locktime has not come: accepted, and unknown to every lookup.
 CREATE TABLE non_final (
     txid TEXT PRIMARY KEY,

@@ -34,6 +34,8 @@ class Store:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute("PRAGMA wal_autocheckpoint=8000")
+        self._connection.execute("PRAGMA cache_size=-65536")  # 64 MB
         self._prepare()
 
     def _prepare(self) -> None:
