@@ -166,8 +166,9 @@ def _describe(key: SignerKey, network: Network) -> dict[str, Any]:
 
 def _print_table(keys: list[SignerKey], network: Network) -> None:
     table = Table("Name", "Purposes", f"Address ({network.value})", "Public key")
-    for column in table.columns:
-        column.overflow = "fold"
+    # On a narrow terminal the public key gives way: addresses are what people copy.
+    table.columns[2].no_wrap = True
+    table.columns[3].overflow = "fold"
     for key in keys:
         row = _describe(key, network)
         purposes = ", ".join(row["purposes"])
