@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -109,12 +109,14 @@ def up(
                     f"[green]✓[/] {part:<9} answers [dim]after {seconds:.1f} s[/]"
                 ),
             )
-        if as_json:
-            click.echo(json.dumps(_report(net, started)))
-        else:
-            _print_ready(console, net, started)
-        if started and not detach:
-            _stay(console, net, only, quiet=as_json)
+        is_staying = bool(started) and not detach
+        with _stopping_at_the_end(console, net) if is_staying else nullcontext():
+            if as_json:
+                click.echo(json.dumps(_report(net, started)))
+            else:
+                _print_ready(console, net, started)
+            if is_staying:
+                _watch(console, net, only, quiet=as_json)
 
 
 @devnet.command()
@@ -165,23 +167,30 @@ def down(directory: Path, as_json: bool) -> None:
         click.echo("Nothing was running.")
 
 
-def _stay(console: Console, net: Devnet, parts: list[str], *, quiet: bool) -> None:
-    """Show the logs until Ctrl-C or until no part is left, then stop everything."""
+def _watch(console: Console, net: Devnet, parts: list[str], *, quiet: bool) -> None:
+    """Show the logs until no part is left."""
     reported: set[str] = set()
-    try:
-        for entry in follow({name: net.log_path(name) for name in parts}):
-            if entry is None:
-                ended = net.list_ended()
-                for part in ended.keys() - reported:
-                    console.print(
-                        f"[red]{part} ended with exit code {ended[part]}[/]; "
-                        "`manage.py devnet up` in another shell starts it again"
-                    )
-                reported |= ended.keys()
-                if not net.is_running():
-                    return
-            elif not quiet:
+    for entry in follow({name: net.log_path(name) for name in parts}):
+        if entry is not None:
+            if not quiet:
                 _print_line(*entry)
+            continue
+        ended = net.list_ended()
+        for part in ended.keys() - reported:
+            console.print(
+                f"[red]{part} ended with exit code {ended[part]}[/]; "
+                "`manage.py devnet up` in another shell starts it again"
+            )
+        reported |= ended.keys()
+        if not net.is_running():
+            return
+
+
+@contextmanager
+def _stopping_at_the_end(console: Console, net: Devnet) -> Iterator[None]:
+    """Take an interruption for the wish to stop, which is no failure."""
+    try:
+        yield
     except KeyboardInterrupt:
         console.print("Stopping the devnet")
     finally:
@@ -203,8 +212,10 @@ def _print_ready(console: Console, net: Devnet, started: list[str]) -> None:
         console.print("The devnet is already running.")
     console.print(_table(net.status()))
     if "BASE_URL" in net.env:
-        console.print(f"The API answers at {net.env['BASE_URL']}", highlight=False)
-    console.print(f"Use it from a shell: source {net.directory / 'env'}", highlight=False)
+        console.print(f"The API answers at {net.env['BASE_URL']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Use it from a shell: source {net.directory / 'env'}", highlight=False, soft_wrap=True
+    )
 
 
 def _table(rows: list[PartStatus]) -> Table:

@@ -36,7 +36,7 @@ class Starter:
             self._wait_until_ready(part)
         except StartCancelledError:
             raise
-        except DevnetError as error:
+        except (DevnetError, OSError) as error:
             self.cancelled.set()
             log_path = self.site.log_path(part.name)
             raise PartFailedError(part.name, str(error), log_path) from error

@@ -1,0 +1,82 @@
+"""Processes are recognised by number, session and time of their start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devnet.supervisor import processes
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = processes.spawn(
+        SLEEP,
+        environment=dict(os.environ),
+        directory=tmp_path,
+        log_path=tmp_path / "logs" / "sleep.log",
+        record_path=tmp_path / "run" / "sleep",
+        fingerprint="f00d",
+    )
+    while processes.find_record(tmp_path / "run" / "sleep") is None:
+        time.sleep(0.01)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def record_of(tmp_path: Path) -> processes.Record:
+    record = processes.find_record(tmp_path / "run" / "sleep")
+    assert record is not None
+    return record
+
+
+def test_a_process_writes_its_own_record(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    record = record_of(tmp_path)
+    assert (record.pid, record.fingerprint) == (child.pid, "f00d")
+    leader = processes.find_leader(record)
+    assert leader is not None
+    assert leader.pid == child.pid
+
+
+def test_stop_ends_it(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    processes.stop(record_of(tmp_path), grace_seconds=5)
+    assert child.wait(timeout=5) == -15
+
+
+def test_a_zombie_does_not_run(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    processes.kill(record_of(tmp_path))
+    assert processes.find_leader(record_of(tmp_path)) is None
+    assert processes.list_members(record_of(tmp_path)) == []
+
+
+def test_another_process_of_the_same_number_is_left_alone(
+    child: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "run" / "sleep"
+    hour_ago = time.time() - 3600
+    os.utime(path, (hour_ago, hour_ago))
+    record = record_of(tmp_path)
+    assert processes.find_leader(record) is None
+    assert processes.list_members(record) == []
+    processes.stop(record, grace_seconds=1)
+    assert child.poll() is None
+
+
+@pytest.mark.parametrize("text", ["", "12", "x f00d", "1 2 3"])
+def test_an_unfinished_record_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "record"
+    path.write_text(text)
+    assert processes.find_record(path) is None
+
+
+def test_no_file_is_no_record(tmp_path: Path) -> None:
+    assert processes.find_record(tmp_path / "absent") is None
