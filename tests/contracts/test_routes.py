@@ -1,0 +1,134 @@
+"""Routes, the OpenAPI document and the contract agree."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app import create_app
+from app.api.authentication import ANYONE, API_KEY, BEARER, declared_by
+
+ENVIRON = {
+    "APP_ENV": "test",
+    "API_KEY": "the-api-key",
+    "JWT_SECRET": "a secret for tokens, of forty characters",
+    "MASTER_SECRET": "a master secret",
+    "MONGODB_URI": "mongodb://127.0.0.1:1/",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "KMS_SIGN_URL": "http://127.0.0.1:1",
+    "KMS_API_KEY": "the-kms-key",
+    "ISSUER_KEY_IDENTIFIER": "issuer",
+    "ISSUER_PUBLIC_KEYS": "034f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa",
+    "UTXO_FUNDING_KEY_IDENTIFIER": "funding",
+    "UTXO_FUNDING_ADDRESS": "n4XmX91N5FfccY678vaG1ELNtXh6skVES7",
+    "WOC_NETWORK": "test",
+}
+# What the contract says, in its words.
+CONTRACT = {
+    ("GET", "/__ping"): ANYONE,
+    ("GET", "/health"): ANYONE,
+    ("GET", "/ready"): ANYONE,
+    ("POST", "/v1/patches"): API_KEY,
+    ("GET", "/v1/patches/verify/{uid_tag_id}"): ANYONE,
+    ("GET", "/v1/patches/{uid_tag_id}/history"): ANYONE,
+    ("POST", "/v1/patches/{txid}/transfer-ownership"): BEARER,
+    ("POST", "/v1/patches/{uid_tag_id}/unlock-challenge"): API_KEY,
+    ("POST", "/v1/patches/{uid_tag_id}/unlock-content"): API_KEY,
+    ("GET", "/v1/patches/pending/registration/{record_id}"): ANYONE,
+    ("GET", "/v1/patches/pending/transfer/{record_id}"): ANYONE,
+}
+UNDOCUMENTED = {("GET", "/openapi.json")}
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Flask]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield create_app(environ=ENVIRON)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def document(app: Flask) -> dict[str, Any]:
+    response = app.test_client().get("/openapi.json")
+    assert response.status_code == 200
+    made: dict[str, Any] = response.json
+    return made
+
+
+def routes_of(app: Flask) -> set[tuple[str, str]]:
+    return {
+        (method, re.sub(r"<(?:[^<>:]+:)?([^<>]+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def operations_of(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method.upper(), path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def test_every_route_declares_its_authentication(app: Flask) -> None:
+    for endpoint, view in app.view_functions.items():
+        assert declared_by(view) in (ANYONE, API_KEY, BEARER), endpoint
+
+
+def test_routes_are_those_of_the_contract(app: Flask) -> None:
+    assert routes_of(app) - UNDOCUMENTED == set(CONTRACT)
+
+
+def test_document_is_valid(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_document_has_every_route_and_no_other(app: Flask, document: dict[str, Any]) -> None:
+    assert set(operations_of(document)) == routes_of(app) - UNDOCUMENTED
+
+
+def test_document_names_the_authentication(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"]
+    for route, operation in operations_of(document).items():
+        assert operation.get("security", []) == CONTRACT[route].security, route
+        for requirement in operation.get("security", []):
+            assert set(requirement) <= set(schemes)
+
+
+def test_failures_are_documented_with_the_shared_body(document: dict[str, Any]) -> None:
+    shared = {"ErrorBody", "VerificationNotFound", "VerificationFailed", "NotReady"}
+    for route, operation in operations_of(document).items():
+        failures = {s: r for s, r in operation["responses"].items() if int(s) >= 400}
+        assert "500" in failures, route
+        assert ("401" in failures) == (CONTRACT[route] is not ANYONE), route
+        assert ("413" in failures) == ("requestBody" in operation), route
+        for status, response in failures.items():
+            reference = response["content"]["application/json"]["schema"]["$ref"]
+            assert reference.rpartition("/")[2] in shared, (route, status)
+
+
+def test_bodies_take_no_unknown_members(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for name in ("RegistrationBody", "Product", "Metadata", "Ownership", "TransferBody"):
+        assert schemas[name]["additionalProperties"] is False, name
+
+
+def test_operations_have_unique_ids_and_summaries(document: dict[str, Any]) -> None:
+    operations = operations_of(document)
+    assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
+    assert all(operation["summary"] for operation in operations.values())
+
+
+def test_no_page_of_documentation_is_served(app: Flask) -> None:
+    for path in ("/openapi", "/openapi/swagger", "/docs", "/static/x"):
+        assert app.test_client().get(path).status_code == 404
