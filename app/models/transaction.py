@@ -89,13 +89,15 @@ class MerkleProofField(EmbeddedDocument):
 class ChainTransaction(StatefulDocument):
     """A transaction with its bytes, its inputs and outputs of ours, and its records.
 
-    Its `_id` is the claim id of the records and the lock id of the outputs.
+    Its `_id` is the claim id of the records and the lock id of the outputs. A dead one gives its
+    `txid` up: the same coin, record and fee make the same bytes, and so the same txid, again.
     `next_attempt_at` is set while somebody has to look at it again and unset at the end.
     """
 
     kind = StringField(required=True, choices=[k.value for k in TransactionKind])
     status = StringField(required=True, default=TransactionStatus.SIGNED.value)
     txid = StringField(required=True)
+    dead_txid = StringField()
     raw_tx = BinaryField(required=True)
     inputs = EmbeddedDocumentListField(InputField)
     outputs = EmbeddedDocumentListField(OutputField)
@@ -118,7 +120,7 @@ class ChainTransaction(StatefulDocument):
     meta: ClassVar[dict[str, Any]] = {
         "collection": "transactions",
         "indexes": [
-            {"fields": ["txid"], "unique": True},
+            {"fields": ["txid"], "unique": True, "sparse": True},
             {"fields": ["next_attempt_at"], "sparse": True},
         ],
     }
@@ -155,6 +157,18 @@ class ChainTransaction(StatefulDocument):
         return set(cls.objects(id__in=list(ids), status=target).scalar("id"))
 
     @classmethod
+    def abandon(cls, transaction_id: ObjectId) -> bool:
+        """Gives up a transaction that was never committed; tells whether it is abandoned now."""
+        return bool(
+            cls.move_all(
+                [transaction_id],
+                TransactionEvent.ABANDONED,
+                set__next_attempt_at=utc_now(),
+                **_GIVE_TXID_UP,
+            )
+        )
+
+    @classmethod
     def postpone(
         cls, transaction_id: ObjectId, *, status: str, next_attempt_at: datetime, reason: str
     ) -> bool:
@@ -178,6 +192,7 @@ class ChainTransaction(StatefulDocument):
             set__reason=reason,
             set__next_attempt_at=utc_now(),
             set__conflicts=[ConflictField(outpoint=o, txid=t) for o, t in conflicts.items()],
+            **_GIVE_TXID_UP,
         )
         return cls.objects(id=transaction_id).first() if decided else None
 
@@ -197,3 +212,6 @@ class ChainTransaction(StatefulDocument):
                 status__in=[TransactionStatus.ABANDONED, TransactionStatus.REJECTED],
             ).update_one(unset__next_attempt_at=True)
         )
+
+
+_GIVE_TXID_UP = {"rename__txid": "dead_txid"}

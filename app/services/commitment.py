@@ -57,10 +57,7 @@ def commit(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
 
 
 def _abandon(transaction: ChainTransaction) -> None:
-    abandoned = ChainTransaction.move_all(
-        [transaction.id], TransactionEvent.ABANDONED, set__next_attempt_at=utc_now()
-    )
-    if abandoned:
+    if ChainTransaction.abandon(transaction.id):
         _log("abandoned", transaction, reason="an output or a record was taken over meanwhile")
         unwinding.unwind(transaction)
 

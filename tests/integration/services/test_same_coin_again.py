@@ -1,0 +1,68 @@
+"""The same coin, record and fee make the same bytes again: an attempt's end must not forbid it."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.states import RecordStatus, TransactionStatus
+from app.models.setting import FEE_PER_KB, Setting
+from app.models.transaction import ChainTransaction
+from app.services import anchoring, pool_split, reaper, sweeper
+from tests.integration.services.crashes import POINTS, crashing
+from tests.integration.services.invariants import check_confirmed_once
+from tests.integration.services.lab import Lab
+
+
+@pytest.mark.parametrize("payload", ["commitment", "record"])
+def test_m9_an_abandoned_transaction_does_not_stand_in_its_twins_way(
+    lab: Lab, payload: str
+) -> None:
+    lab.configure(ONCHAIN_PAYLOAD=payload)
+    lab.fill_pool(1)
+    [record] = lab.register_many(1)
+    with crashing(POINTS["persist"]):
+        anchoring.anchor_due(100)
+    lab.pass_time()
+    assert reaper.reap() == 1
+
+    report = sweeper.sweep()
+
+    assert (report.committed, report.anchored) == (1, 1)
+    [abandoned] = ChainTransaction.objects(status=TransactionStatus.ABANDONED.value)
+    assert abandoned.dead_txid == lab.transaction_of(record).txid
+    check_confirmed_once(lab, [record])
+
+
+def test_m9_a_rejected_transaction_does_not_stand_in_its_twins_way(lab: Lab) -> None:
+    lab.fill_pool(1)
+    [record] = lab.register_many(1)
+    Setting.put(FEE_PER_KB, 10)
+
+    for _ in range(2):
+        lab.pass_time()
+        anchoring.anchor_due(100)
+
+    record = lab.reload(record)
+    assert (record.status, record.attempts) == (RecordStatus.PENDING, 2)
+    dead = ChainTransaction.objects(status=TransactionStatus.REJECTED.value)
+    assert len({transaction.dead_txid for transaction in dead}) == 1
+    Setting.put(FEE_PER_KB, 100)
+    lab.sweep_until_quiet()
+    check_confirmed_once(lab, [record])
+
+
+def test_a_split_that_was_abandoned_can_be_made_again(lab: Lab) -> None:
+    lab.configure(UTXO_SPLIT_SIZE_SATS="1000")
+    lab.fill_pool(1, satoshis=20_000)
+    planned = pool_split.plan(target=6)
+    with crashing(POINTS["persist"]):
+        pool_split.split(planned)
+    lab.pass_time()
+    reaper.reap()
+    sweeper.sweep()
+
+    result = pool_split.split(planned)
+
+    assert result is not None
+    assert result.is_accepted
+    assert pool_split.plan(target=6).outputs == 0
