@@ -137,7 +137,7 @@ def test_a_part_that_dies_stops_everything_and_is_named(
 def test_a_part_that_can_not_be_prepared_is_named(own_devnet: Devnet) -> None:
     own_devnet.directory.mkdir()
     (own_devnet.directory / "chain").write_text("where the chain wants its directory")
-    with pytest.raises(PartFailedError, match="chain did not start: .*File exists") as failure:
+    with pytest.raises(PartFailedError, match=r"chain did not start: .*File exists") as failure:
         own_devnet.up([*LIGHT, "chain"])
     assert failure.value.part == "chain"
     assert failure.value.log_path == own_devnet.directory.resolve() / "logs" / "chain.log"
