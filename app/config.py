@@ -102,19 +102,41 @@ class Settings(BaseModel):
     utxo_funding_address: str = Field(
         validation_alias=_any_of("utxo_funding_address", "funding_address")
     )
+    utxo_change_address: str | None = Field(
+        None, validation_alias=_any_of("utxo_change_address", "change_address")
+    )
 
     woc_network: Network = Network.MAIN
     woc_base_url: str | None = None
     woc_api_key: SecretStr | None = None
     woc_timeout_ms: PositiveInt = 15000
     woc_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    woc_requests_per_second: Annotated[float, Field(ge=0, le=1000)] | None = None
+    broadcasters: CommaList = ("whatsonchain",)
+    arc_url: str | None = None
+    arc_api_key: SecretStr | None = None
+    arc_timeout_ms: Annotated[int, Field(ge=3000)] = 15000
+    circuit_failures: PositiveInt = 5
+    circuit_seconds: PositiveInt = 30
 
-    fee_per_kb: PositiveInt = 100
+    fee_per_kb: PositiveInt = Field(100, validation_alias=_any_of("woc_fee_per_kb", "fee_per_kb"))
+    fee_per_kb_max: PositiveInt = 2000
+    fee_policy_max_age_seconds: PositiveInt = 600
     utxo_min_pool: PositiveInt = Field(
         10, validation_alias=_any_of("utxo_min_pool", "min_utxo_count")
     )
+    utxo_max_pool: PositiveInt | None = None
     utxo_split_size_sats: PositiveInt = 5000
+    utxo_split_size_sats_min: PositiveInt = 1000
     max_split_outputs: Annotated[int, Field(ge=2, le=1000)] = 40
+    split_cooldown_ms: Annotated[int, Field(ge=0)] = 60000
+    split_lease_ms: PositiveInt = 300000
+    dust_threshold_sats: PositiveInt = 2000
+    dust_sweep_limit: Annotated[int, Field(ge=2)] = 20
+    sweep_max_inputs: Annotated[int, Field(ge=2, le=1000)] = 200
+    utxo_reaper_minutes: PositiveInt | None = None
+    utxo_reaper_batch_limit: PositiveInt = 500
+    runway_warning_hours: PositiveInt = 24
     utxo_min_confirmations: Annotated[int, Field(ge=0, le=100)] = 1
     pool_selection: Annotated[str, Field(pattern="^(largest|best_fit)$")] = "largest"
 
@@ -135,6 +157,16 @@ class Settings(BaseModel):
         return self.app_env is Environment.PRODUCTION
 
     @property
+    def change_address(self) -> str:
+        """Where older tools sent change; ours goes back to the funding address."""
+        return self.utxo_change_address or self.utxo_funding_address
+
+    @property
+    def max_pool(self) -> int:
+        """The high water mark of the pool, in outputs."""
+        return self.utxo_max_pool or 2 * self.utxo_min_pool
+
+    @property
     def kms_url(self) -> str:
         """Base URL for `/sign`."""
         return self.kms_tx_sign_url or self.kms_sign_url
@@ -146,6 +178,13 @@ class Settings(BaseModel):
             return self.woc_base_url
         return f"https://api.whatsonchain.com/v1/bsv/{self.woc_network.value}"
 
+    @property
+    def chain_requests_per_second(self) -> float:
+        """The pace towards WhatsOnChain, 0 for none; its free limit is 3, the least paid one 10."""
+        if self.woc_requests_per_second is not None:
+            return self.woc_requests_per_second
+        return 10.0 if self.woc_api_key else 3.0
+
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
         problems = [*_format_problems(self), *_production_problems(self)]
@@ -154,6 +193,8 @@ class Settings(BaseModel):
         return self
 
 
+BROADCASTER_NAMES = frozenset({"whatsonchain", "arc"})
+
 # Documented for the older system but read by nothing there or here.
 IGNORED_SETTINGS = frozenset(
     {
@@ -161,6 +202,7 @@ IGNORED_SETTINGS = frozenset(
         "FEE_SAT_PER_BYTE",
         "UTXO_FEE_BUFFER",
         "SPLIT_DRY_RUN",
+        "UTXO_SPLIT_SIZE_SATS_MAX",
         "TEST_FORCE_SIGN_FAIL",
         "KMS_SIGN_RETRY_DELAY_MS",
         "HEALTH_WOC_CACHE_MS",
@@ -233,10 +275,11 @@ def _describe(error: ValidationError) -> str:
 
 def _format_problems(settings: Settings) -> list[str]:
     problems = []
-    for name in ("kms_sign_url", "kms_tx_sign_url", "kms_svd_url", "woc_base_url"):
+    for name in ("kms_sign_url", "kms_tx_sign_url", "kms_svd_url", "woc_base_url", "arc_url"):
         url = getattr(settings, name)
         if url is not None and urlsplit(url).scheme not in ("http", "https"):
             problems.append(f"{name.upper()} must be an http(s) URL")
+    problems += _broadcaster_problems(settings)
     if not settings.issuer_public_keys:
         problems.append("ISSUER_PUBLIC_KEYS needs at least one compressed public key in hex")
     for text in settings.issuer_public_keys:
@@ -244,10 +287,25 @@ def _format_problems(settings: Settings) -> list[str]:
             PublicKey.from_hex(text)
         except BitcoinFormatError as error:
             problems.append(f"ISSUER_PUBLIC_KEYS: {error}")
-    try:
-        parse_address(settings.utxo_funding_address, settings.woc_network)
-    except BitcoinFormatError as error:
-        problems.append(f"UTXO_FUNDING_ADDRESS: {error}")
+    for name in ("utxo_funding_address", "utxo_change_address"):
+        address = getattr(settings, name)
+        try:
+            if address is not None:
+                parse_address(address, settings.woc_network)
+        except BitcoinFormatError as error:
+            problems.append(f"{name.upper()}: {error}")
+    if settings.utxo_max_pool is not None and settings.utxo_max_pool < settings.utxo_min_pool:
+        problems.append("UTXO_MAX_POOL must not be below UTXO_MIN_POOL")
+    return problems
+
+
+def _broadcaster_problems(settings: Settings) -> list[str]:
+    names = settings.broadcasters
+    problems = []
+    if not names or len(set(names)) < len(names) or not set(names) <= BROADCASTER_NAMES:
+        problems.append("BROADCASTERS lists whatsonchain and arc, each once at most")
+    if "arc" in names and settings.arc_url is None:
+        problems.append("BROADCASTERS names arc, so ARC_URL is needed")
     return problems
 
 
