@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.bitcoin.hashes import is_txid
 from devnet.chain.rows import StoredOutput
 from devnet.chain.store import Store, stored_output
 
@@ -132,7 +133,8 @@ def _read_token(token: str, count: int) -> tuple[str, ...] | None:
     if not token:
         return None
     parts = tuple(bytes.fromhex(token).decode("ascii").split("-"))
-    numbers = parts if count == 2 else (parts[0], parts[-1])
-    if len(parts) != count or not all(part.isdigit() and len(part) < 19 for part in numbers):
+    numbers = (parts[0], parts[-1])
+    is_ours = len(parts) == count and all(part.isdigit() and len(part) < 19 for part in numbers)
+    if not is_ours or (count == 3 and not is_txid(parts[1])):
         raise ValueError("The token is not one of this service's.")
     return parts

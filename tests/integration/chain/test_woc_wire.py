@@ -439,7 +439,9 @@ def test_nothing_numeric_arrives_as_a_string(chain, wallet):
         return [value] if isinstance(value, str) else []
 
     for path in (f"/tx/hash/{tx.txid}", "/chain/info", f"/address/{wallet.address}/unspent/all"):
-        assert not [each for each in strings(chain.woc(path).json()) if each.isdigit() and len(each) < 64]
+        assert not [
+            each for each in strings(chain.woc(path).json()) if each.isdigit() and len(each) < 64
+        ]
 
 
 def test_other_networks_are_not_served(chain):
