@@ -194,11 +194,10 @@ class Devnet:
     def _stop_part(self, site: Site, part: Part) -> bool:
         path = site.record_path(part.name)
         record = processes.find_record(path)
-        if record is None:
-            return False
-        was_running = bool(processes.list_members(record))
-        processes.stop(record, grace_seconds=GRACE_SECONDS)
-        path.unlink(missing_ok=True)
+        was_running = record is not None and bool(processes.list_members(record))
+        if record is not None:
+            processes.stop(record, grace_seconds=GRACE_SECONDS)
+            path.unlink(missing_ok=True)
         self._reap(part.name)
         return was_running
 

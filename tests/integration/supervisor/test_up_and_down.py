@@ -175,6 +175,7 @@ def test_two_starts_at_once_make_one_devnet(own_devnet: Devnet) -> None:
     assert sorted(started) == [[], LIGHT]
     for net in others:
         net.down()
+    assert [net.list_ended() for net in others] == [{}, {}]
 
 
 def test_devnets_run_side_by_side(
