@@ -102,5 +102,4 @@ class Caller:
             if method.lower() in item
             and re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), path)
         ]
-        # `/verify/{uid}` comes before nothing else that has its method and length.
         return dict(matches[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -77,7 +78,7 @@ def test_history_is_the_line_of_custody_oldest_first(caller: Caller) -> None:
     caller.lab.fill_pool(3)
     owners = [Owner(), Owner(), Owner()]
     txids = [caller.registered(UID, owners[0])]
-    for owner, new_owner in zip(owners, owners[1:], strict=False):
+    for owner, new_owner in pairwise(owners):
         answer: Any = caller.transfer(UID, txids[-1], owner, new_owner).json
         txids.append(answer["newTxid"])
 
