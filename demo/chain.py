@@ -32,6 +32,9 @@ class ChainClient:
         self._control_url = control_url
         self._session = requests.Session()
 
+    def close(self) -> None:
+        self._session.close()
+
     def fund(self, address: str, satoshis: int) -> str:
         """Has the faucet pay one output; answers the txid."""
         return str(self._control("fund", {"address": address, "satoshis": satoshis})["txid"])

@@ -103,8 +103,14 @@ class PatchProofClient:
     def __init__(self, base_url: str, api_key: str) -> None:
         self.base_url = base_url.rstrip("/")
         self._api_key = {"x-api-key": api_key}
+        self._is_closed = False
         self._session = requests.Session()
         self._session.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+
+    def close(self) -> None:
+        """Ends whatever waits, in other threads too: their next request raises DemoError."""
+        self._is_closed = True
+        self._session.close()
 
     def register(self, product: Product, owner_address: str) -> Accepted:
         """Registers a product's patch for its first owner."""
@@ -182,13 +188,16 @@ class PatchProofClient:
         model: type[AnswerT],
         headers: Mapping[str, str],
     ) -> AnswerT:
-        response = self._session.post(
-            self.base_url + path, json=body, headers=headers, timeout=TIMEOUT_SECONDS
-        )
-        return _read(response, model)
+        return self._send("POST", path, model, json=body, headers=headers)
 
     def _get(self, path: str, model: type[AnswerT]) -> AnswerT:
-        return _read(self._session.get(self.base_url + path, timeout=TIMEOUT_SECONDS), model)
+        return self._send("GET", path, model)
+
+    def _send(self, method: str, path: str, model: type[AnswerT], **options: Any) -> AnswerT:
+        if self._is_closed:
+            raise DemoError("the run was given up")
+        url = self.base_url + path
+        return _read(self._session.request(method, url, timeout=TIMEOUT_SECONDS, **options), model)
 
 
 def _read(response: requests.Response, model: type[AnswerT]) -> AnswerT:

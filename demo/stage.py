@@ -57,7 +57,7 @@ class Step:
                 future.result()
                 self._progress.advance(self._bar)
         finally:
-            # Not waited for: what has begun ends by itself when its servers are stopped.
+            # Not waited for: what has begun ends when its client is closed.
             pool.shutdown(wait=False, cancel_futures=True)
         return [future.result() for future in futures]
 

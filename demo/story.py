@@ -18,7 +18,7 @@ from demo.report import Row
 from demo.sealing import seal
 from demo.stage import Stage, Step
 
-CONFIRM_SECONDS = 60.0
+CONFIRM_SECONDS = 30.0
 BLOCK_SECONDS = 60.0
 BLOCK_POLL_SECONDS = 0.25
 SPARE_OUTPUTS = 5
@@ -60,14 +60,18 @@ class Story:
 
     def tell(self) -> list[Row]:
         """Plays all steps; answers one row for each record, as the chain has it in the end."""
-        self._fill_pool()
-        self._register()
-        self._verify("Verify all, with their transactions from the chain", self._patches)
-        self._transfer()
-        self._refuse()
-        self._unlock()
-        self._verify("Verify the new owners", self._sold)
-        return self._collect()
+        try:
+            self._fill_pool()
+            self._register()
+            self._verify("Verify all, with their transactions from the chain", self._patches)
+            self._transfer()
+            self._refuse()
+            self._unlock()
+            self._verify("Verify the new owners", self._sold)
+            return self._collect()
+        finally:
+            self._client.close()
+            self._chain.close()
 
     def _fill_pool(self) -> None:
         target = min(MAX_OUTPUTS, len(self._patches) + SPARE_OUTPUTS)
@@ -81,6 +85,8 @@ class Story:
             step.note = f"{report['added']} outputs added"
         with self._stage.step(f"manage.py utxo split --target {target}", "signer") as step:
             split = self._operator.split_pool(target)
+            if not split.get("is_accepted", True):
+                raise DemoError(f"the network has not taken the split {split['txid']} yet")
             step.note = f"{split['outputs']} outputs" if split["outputs"] else "there are enough"
 
     def _register(self) -> None:
