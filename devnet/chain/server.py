@@ -78,6 +78,7 @@ class _Connection(BaseHTTPRequestHandler):
     server: HttpServer
     headers: Message
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"  # so that a refusal of nonsense has a status line
     timeout = _IDLE_SECONDS
     disable_nagle_algorithm = True
 
@@ -91,13 +92,8 @@ class _Connection(BaseHTTPRequestHandler):
         if len(self.raw_requestline) > 65_536:
             self.requestline, self.request_version, self.command = "", "", ""
             self.send_error(414)
-        elif self._has_request():
+        elif self.raw_requestline and self.parse_request():
             self._answer()
-
-    def _has_request(self) -> bool:
-        # HTTP/0.9 has no headers to answer with.
-        is_readable = bool(self.raw_requestline) and self.parse_request()
-        return is_readable and self.request_version != "HTTP/0.9"
 
     def _answer(self) -> None:
         body = self._read_body()
@@ -119,7 +115,7 @@ class _Connection(BaseHTTPRequestHandler):
             refusal = 411
         elif not (length.isascii() and length.isdigit()):
             refusal = 400
-        elif int(length) > MAX_BODY_BYTES:
+        elif len(length) > 12 or int(length) > MAX_BODY_BYTES:
             refusal = 413
         if refusal is not None:
             self.close_connection = True
