@@ -241,9 +241,29 @@ class AuthenticationRecord(StatefulDocument):
     def release_claims(
         cls, transaction_ids: Sequence[ObjectId], *, reason: str, next_attempt_at: datetime
     ) -> int:
-        """Gives claimed records back, to be tried again at `next_attempt_at` for `reason`."""
+        """Gives claimed records back, to be tried again at `next_attempt_at` for `reason`.
+
+        Only those that are still pending: whoever found no transaction behind a claim may have
+        looked a moment before it was stored, committed and sent.
+        """
         return int(
-            cls.objects(transaction_id__in=list(transaction_ids)).transition(
+            cls.objects(
+                transaction_id__in=list(transaction_ids), status=RecordStatus.PENDING.value
+            ).transition(
+                RecordEvent.RETURNED,
+                set__next_attempt_at=next_attempt_at,
+                set__reason=reason,
+                **_UNSET_ANCHOR,
+            )
+        )
+
+    @classmethod
+    def return_abandoned(
+        cls, transaction_id: ObjectId, *, reason: str, next_attempt_at: datetime
+    ) -> int:
+        """Sends the records of a transaction that will never be sent back to pending."""
+        return int(
+            cls.objects(transaction_id=transaction_id).transition(
                 RecordEvent.RETURNED,
                 set__next_attempt_at=next_attempt_at,
                 set__reason=reason,

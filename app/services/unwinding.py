@@ -32,7 +32,7 @@ def unwind(transaction: ChainTransaction) -> None:
             max_attempts=extensions.get().settings.max_anchor_attempts,
         )
     else:
-        AuthenticationRecord.release_claims(
-            [transaction.id], reason="its transaction was abandoned", next_attempt_at=now
+        AuthenticationRecord.return_abandoned(
+            transaction.id, reason="its transaction was abandoned", next_attempt_at=now
         )
     ChainTransaction.finish_unwinding(transaction.id)
