@@ -21,7 +21,10 @@ class BroadcastOutcome:
     """One answer to one broadcast, sorted; `reason` holds the service's own words.
 
     UNKNOWN means that the network may or may not have the transaction: send the same bytes
-    again later. MISSING_INPUTS and CONFLICT are claims that need evidence.
+    again later. MISSING_INPUTS and CONFLICT are claims that need evidence. `was_refused` says of
+    an UNKNOWN that the service did not even look at the transaction, so that it can't have it
+    from this try. `is_outage` says that the service itself is in trouble, whatever was sent.
+    `service` names who answered where several were asked.
     """
 
     status: BroadcastStatus
@@ -29,6 +32,9 @@ class BroadcastOutcome:
     http_status: int | None = None
     retry_after_seconds: float | None = None
     competing_txids: tuple[str, ...] = ()
+    was_refused: bool = False
+    is_outage: bool = False
+    service: str = ""
 
     @property
     def is_success(self) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 import urllib3
@@ -29,6 +29,7 @@ POOL_SIZE = 16
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_CONNECT_SECONDS = 5.0
 SHORTEST_TRY_SECONDS = 0.05
+SHORTEST_HOLD_SECONDS = 1.0
 MAX_WORDS_LENGTH = 300
 _READ_BYTES = 64 * 1024
 _LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
@@ -98,6 +99,27 @@ class NoAnswerError(Exception):
     """The service did not answer in full; whether it acted is not known."""
 
 
+class NotSentError(NoAnswerError):
+    """Our own pace left no room for the call in time: nothing was sent."""
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__(f"not sent, the next free place is {wait_seconds:.1f} s away")
+        self.retry_after_seconds = wait_seconds
+
+
+class Pacer(Protocol):
+    """Keeps the calls to one service below its limit."""
+
+    def wait(self, budget_seconds: float, *, is_urgent: bool = False) -> None:
+        """Return when the next call may go; raise NotSentError when that is beyond the budget.
+
+        An urgent call is counted and goes at once.
+        """
+
+    def hold(self, seconds: float) -> None:
+        """Let no call go for a while: the service has said that there were too many."""
+
+
 class _HeaderAuth(AuthBase):
     """Sets the service's key; being set at all, it keeps requests from reading ~/.netrc."""
 
@@ -119,6 +141,7 @@ class HttpTransport:
         *,
         policy: CallPolicy,
         auth_headers: Mapping[str, str] | None = None,
+        pacer: Pacer | None = None,
         sleep: Callable[[float], None] = time.sleep,
         random_unit: Callable[[], float] = random.random,
     ) -> None:
@@ -126,6 +149,7 @@ class HttpTransport:
         self._base_url = base_url.rstrip("/")
         self._policy = policy
         self._auth = _HeaderAuth(_checked_headers(service, auth_headers or {}))
+        self._pacer = pacer
         self._sleep = sleep
         self._random_unit = random_unit
         self._lock = threading.Lock()
@@ -149,7 +173,23 @@ class HttpTransport:
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> HttpAnswer:
-        """Make one call and return whatever is answered; raise NoAnswerError when nothing is."""
+        """Make one call and return whatever is answered; raise NoAnswerError when nothing is.
+
+        Waiting for its turn may take the policy's budget, the call itself the timeout.
+        """
+        if self._pacer is not None:
+            self._pacer.wait(self._policy.budget_seconds)
+        return self._send(method, path, json_body, params, headers, timeout_seconds)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        json_body: Any,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        timeout_seconds: float | None,
+    ) -> HttpAnswer:
         seconds = timeout_seconds or self._policy.timeout_seconds
         deadline = time.monotonic() + seconds
         connect_seconds = min(MAX_CONNECT_SECONDS, seconds / 3)
@@ -169,6 +209,8 @@ class HttpTransport:
             # The class alone: the text of these errors carries the URL and what is in it.
             raise NoAnswerError(f"no answer ({type(error).__name__})") from error
         pause = _parse_retry_after(response.headers.get("Retry-After"))
+        if response.status_code == 429 and self._pacer is not None:
+            self._pacer.hold(max(pause or 0.0, SHORTEST_HOLD_SECONDS))
         return HttpAnswer(response.status_code, body, pause)
 
     def call(
@@ -180,18 +222,18 @@ class HttpTransport:
         params: Mapping[str, str] | None = None,
         budget_seconds: float | None = None,
         attempts: int | None = None,
+        is_urgent: bool = False,
     ) -> HttpAnswer:
         """Make a call that changes nothing at the service, again on silence, 429 and 5xx.
 
         Returns an answer below 500 that is neither 429, 401 nor 403. All tries and pauses
-        together stay within the budget.
+        together stay within the budget, waiting for a turn included.
         """
         deadline = time.monotonic() + (budget_seconds or self._policy.budget_seconds)
         last_retry = (attempts or self._policy.attempts) - 1
         retry = 0
         while True:
-            seconds = min(self._policy.timeout_seconds, deadline - time.monotonic())
-            result = self._try(method, path, json_body, params, max(seconds, SHORTEST_TRY_SECONDS))
+            result = self._try(method, path, json_body, params, deadline, is_urgent)
             if isinstance(result, HttpAnswer):
                 return result
             pause = max(
@@ -209,13 +251,19 @@ class HttpTransport:
         path: str,
         json_body: Any,
         params: Mapping[str, str] | None,
-        seconds: float,
+        deadline: float,
+        is_urgent: bool,
     ) -> HttpAnswer | ServiceUnavailableError:
         started = time.monotonic()
         try:
-            answer = self.send_once(
-                method, path, json_body=json_body, params=params, timeout_seconds=seconds
+            if self._pacer is not None:
+                self._pacer.wait(deadline - SHORTEST_TRY_SECONDS - started, is_urgent=is_urgent)
+            seconds = min(self._policy.timeout_seconds, deadline - time.monotonic())
+            answer = self._send(
+                method, path, json_body, params, None, max(seconds, SHORTEST_TRY_SECONDS)
             )
+        except NotSentError as error:
+            failure = ServiceUnavailableError(self.service, str(error), error.retry_after_seconds)
         except NoAnswerError as error:
             failure = ServiceUnavailableError(self.service, str(error))
         else:
