@@ -10,6 +10,7 @@ from urllib.parse import quote
 from app.bitcoin.hashes import double_sha256, txid_from_hash
 from app.bitcoin.transactions import Outpoint
 from app.clients import whatsonchain_answers as answers
+from app.clients.broadcasting import RawTransaction, log_answer, sort_silence
 from app.clients.chain_types import (
     CHAIN_NAMES,
     OUTPUT_UNKNOWN,
@@ -28,7 +29,14 @@ from app.clients.outcomes import (
     ServiceUnavailableError,
     UnexpectedAnswerError,
 )
-from app.clients.transport import CallPolicy, HttpAnswer, HttpTransport, NoAnswerError, parse_json
+from app.clients.transport import (
+    CallPolicy,
+    HttpAnswer,
+    HttpTransport,
+    NoAnswerError,
+    Pacer,
+    parse_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +57,11 @@ class WhatsOnChainClient:
 
     Lookups are tried again on silence, 429 and 5xx, and raise ServiceUnavailableError at the
     end of their tries or UnexpectedAnswerError at once for an answer that can't be right.
+    Every request waits for its turn when there is a `pacer`.
     """
+
+    name = SERVICE
+    batch_size = 1
 
     def __init__(  # noqa: PLR0913 - one plain setting each
         self,
@@ -61,6 +73,7 @@ class WhatsOnChainClient:
         timeout_seconds: float = 15.0,
         retries: int = 2,
         page_limit: int = 1000,
+        pacer: Pacer | None = None,
         sleep: Callable[[float], None] = time.sleep,
         random_unit: Callable[[], float] = random.random,
     ) -> None:
@@ -76,6 +89,7 @@ class WhatsOnChainClient:
                 first_delay_seconds=0.2,
             ),
             auth_headers={api_key_header: api_key} if api_key else None,
+            pacer=pacer,
             sleep=sleep,
             random_unit=random_unit,
         )
@@ -86,7 +100,9 @@ class WhatsOnChainClient:
 
     def ping(self) -> None:
         """Return when the service greets us within three seconds, else raise."""
-        answer = self._transport.call("GET", "/woc", attempts=1, budget_seconds=PING_SECONDS)
+        answer = self._transport.call(
+            "GET", "/woc", attempts=1, budget_seconds=PING_SECONDS, is_urgent=True
+        )
         if answer.status != 200 or _GREETING not in answer.text.lower() or answer.is_markup:
             raise UnexpectedAnswerError(SERVICE, "no greeting at /woc")
 
@@ -101,21 +117,15 @@ class WhatsOnChainClient:
                 "POST", "/tx/raw", json_body={"txhex": raw_tx_hex}, headers={"Accept": "text/plain"}
             )
         except NoAnswerError as error:
-            outcome = BroadcastOutcome(BroadcastStatus.UNKNOWN, str(error))
+            outcome = sort_silence(error)
         else:
             outcome = _sort_broadcast_answer(answer, txid)
-        logger.info(
-            "broadcast answered",
-            extra={
-                "event": "broadcast_answered",
-                "service": SERVICE,
-                "txid": txid,
-                "status": outcome.status.value,
-                "http_status": outcome.http_status,
-                "reason": outcome.reason,
-            },
-        )
+        log_answer(SERVICE, txid, outcome)
         return outcome
+
+    def broadcast_many(self, transactions: Sequence[RawTransaction]) -> dict[str, BroadcastOutcome]:
+        """Send transactions one by one, in their order; the service reads plain bytes only."""
+        return {each.txid: self.broadcast(each.raw_tx_hex, each.txid) for each in transactions}
 
     def list_transaction_statuses(self, txids: Iterable[str]) -> dict[str, ChainStatus]:
         """Return where each transaction is; one about which nothing clear was said is missing."""
@@ -247,6 +257,7 @@ class WhatsOnChainClient:
 def _sort_broadcast_answer(answer: HttpAnswer, txid: str) -> BroadcastOutcome:
     words = unquote_node_error(answer.text)[:_MAX_REASON_LENGTH]
     status = BroadcastStatus.UNKNOWN
+    was_refused = answer.status in (401, 403, 429)
     if answer.is_markup:
         words = f"answered {answer.status} with a web page"
     elif answer.status == 200:
@@ -254,11 +265,18 @@ def _sort_broadcast_answer(answer: HttpAnswer, txid: str) -> BroadcastOutcome:
         if answers.parse_txid_text(answer.text) == txid:
             return BroadcastOutcome(BroadcastStatus.ACCEPTED, "accepted", answer.status)
         words = f"answered 200 without our txid: {words}"
-    elif answer.status not in (401, 403, 429):
+    elif not was_refused:
         # Any other code may carry the node's words; its number says nothing.
         status = classify_node_error(answer.text)
-    reason = words or f"answered {answer.status}"
-    return BroadcastOutcome(status, reason, answer.status, answer.retry_after_seconds)
+    is_open = status is BroadcastStatus.UNKNOWN
+    return BroadcastOutcome(
+        status,
+        words or f"answered {answer.status}",
+        answer.status,
+        answer.retry_after_seconds,
+        was_refused=was_refused,
+        is_outage=is_open and not was_refused and (answer.is_markup or answer.status >= 500),
+    )
 
 
 def _is_absent(answer: HttpAnswer) -> bool:
