@@ -1,0 +1,62 @@
+"""The whole system for tests that stand outside: started once, with money in its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+from pymongo import MongoClient
+
+from demo.chain import ChainClient
+from demo.client import PatchProofClient
+from demo.operator import Operator
+from devnet.supervisor import Devnet
+from tests.conftest import outside_settings
+from tests.e2e.system import System
+
+POOL_OUTPUTS = 40
+START_SECONDS = 90.0
+# Blocks are looked for every second; the database is none that other tests empty.
+OVERRIDES = {"TRACK_INTERVAL_SECONDS": "1", "DB_NAME": "patchproof_e2e"}
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Every process of production, a devnet around them, and outputs to pay with."""
+    directory = tmp_path_factory.mktemp("e2e")
+    with Devnet(directory, environ=outside_settings(), overrides=OVERRIDES) as net:
+        net.up(timeout_seconds=START_SECONDS)
+        exports = net.env
+        with (
+            MongoClient(exports["MONGODB_URI"]) as database,
+            Celery(broker=exports["REDIS_URL"], set_as_current=False) as celery,
+        ):
+            client = PatchProofClient(exports["BASE_URL"], exports["API_KEY"])
+            chain = ChainClient(exports["WOC_BASE_URL"], exports["CHAIN_CONTROL_URL"])
+            _fill_pool(chain, exports)
+            yield System(exports, client, chain, database, celery)
+            client.close()
+            chain.close()
+
+
+@pytest.fixture
+def system(running: System) -> Iterator[System]:
+    """The system in fair weather."""
+    running.control("DELETE", "faults")
+    yield running
+    running.control("DELETE", "faults")
+
+
+@pytest.fixture(scope="session")
+def token(running: System) -> str:
+    """A bearer token, from the command that issues them."""
+    return Operator(running.exports).issue_token("e2e")
+
+
+def _fill_pool(chain: ChainClient, exports: dict[str, str]) -> None:
+    chain.fund(exports["UTXO_FUNDING_ADDRESS"], POOL_OUTPUTS * 6000)
+    chain.mine()
+    operator = Operator(exports)
+    assert operator.sync_pool()["added"] == 1
+    assert operator.split_pool(POOL_OUTPUTS)["is_accepted"]

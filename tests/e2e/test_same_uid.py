@@ -1,0 +1,40 @@
+"""One patch has one registration, however many ask at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from demo.client import Accepted
+from tests.e2e.system import System, at_once
+
+REQUESTS = 20
+
+
+def test_twenty_requests_for_one_uid_give_one_record_and_one_transaction(system: System) -> None:
+    [product] = system.make_products(1)
+    before = system.envelopes().keys()
+    start = threading.Barrier(REQUESTS)
+
+    def register() -> tuple[int, dict[str, str]]:
+        body = {
+            "product": dict(product.product),
+            "metadata": dict(product.metadata),
+            "auth": {"owner": system.make_owner().address},
+        }
+        start.wait(timeout=10)
+        answer = system.send("POST", "/v1/patches", json=body, headers=system.api_key)
+        return answer.status_code, answer.json()
+
+    answers = at_once([register] * REQUESTS, threads=REQUESTS)
+    assert Counter(status for status, _ in answers) == {202: 1, 409: 19}
+    assert {body["code"] for status, body in answers if status == 409} == {
+        "patch_already_registered"
+    }
+    [accepted] = [body for status, body in answers if status == 202]
+    txid = system.confirm("registration", Accepted.model_validate(accepted))
+    assert system.envelopes().keys() - before == {txid}
+    [record] = system.records(uid_tag_id=product.uid_tag_id)
+    assert (record["status"], record["txid"]) == ("confirmed", txid)
+    [transaction] = system.transactions(**{"records.uid_tag_id": product.uid_tag_id})
+    assert transaction["txid"] == txid
