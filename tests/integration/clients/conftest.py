@@ -17,6 +17,7 @@ import requests
 
 from app.clients.whatsonchain import WhatsOnChainClient
 from tests.integration.clients.scripted_server import ScriptedServer
+from tests.integration.clients.wallet import Wallet
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 30.0
@@ -86,6 +87,7 @@ class ChainControl:
 
     def __init__(self, port: int) -> None:
         self.woc_url = f"http://127.0.0.1:{port}/v1/bsv/test"
+        self.arc_url = f"http://127.0.0.1:{port}/arc"
         self._control_url = f"http://127.0.0.1:{port}/control"
 
     def get(self, path: str) -> Any:
@@ -136,6 +138,12 @@ def chain(chain_process: ChainControl) -> Iterator[ChainControl]:
     chain_process.clear_faults()
     yield chain_process
     chain_process.clear_faults()
+
+
+@pytest.fixture
+def wallet(chain: ChainControl) -> Wallet:
+    """Return an empty wallet on the chain."""
+    return Wallet(chain)
 
 
 @pytest.fixture

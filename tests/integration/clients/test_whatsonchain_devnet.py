@@ -1,17 +1,13 @@
 """WhatsOnChain's client against the devnet chain, in good and in bad weather."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.bitcoin.addresses import Network, parse_address
-from app.bitcoin.keys import PrivateKey
 from app.bitcoin.merkle import MerklePath
-from app.bitcoin.scripts import p2pkh_unlocking_script
-from app.bitcoin.sighash import sighashes
-from app.bitcoin.transactions import Outpoint, Transaction, TxInput, TxOutput
+from app.bitcoin.transactions import Outpoint, Transaction
 from app.clients.chain_types import OUTPUT_UNKNOWN, UNSPENT, ChainStatus, Spend
 from app.clients.outcomes import (
     BroadcastStatus,
@@ -20,44 +16,9 @@ from app.clients.outcomes import (
 )
 from app.clients.whatsonchain import UnknownBlockError, WhatsOnChainClient
 from tests.integration.clients.conftest import ChainControl
+from tests.integration.clients.wallet import COIN, FEE, Wallet
 
-COIN = 10_000
-FEE = 500
 NEVER_SEEN = "00" * 31 + "01"
-
-
-class Wallet:
-    """One key with coins from the faucet."""
-
-    def __init__(self, chain: ChainControl) -> None:
-        self._chain = chain
-        self._key = PrivateKey.generate()
-        self.address = self._key.public_key.address(Network.REGTEST)
-        self._script = parse_address(self.address, Network.REGTEST).locking_script()
-
-    def fund(self, outputs: int = 1, satoshis: int = COIN) -> list[Outpoint]:
-        """Return fresh outputs in the mempool."""
-        paid = self._chain.fund(self.address, satoshis, outputs)
-        return [Outpoint(paid["txid"], vout) for vout in paid["vouts"]]
-
-    def spend(self, outpoints: Sequence[Outpoint], fee: int = FEE, change: int = 1) -> Transaction:
-        """Return a signed transaction that pays what it spends back in `change` outputs."""
-        inputs = tuple(TxInput(o, TxOutput(COIN, self._script)) for o in outpoints)
-        value = (COIN * len(inputs) - fee) // change
-        unsigned = Transaction(inputs, (TxOutput(value, self._script),) * change)
-        public_key = self._key.public_key.to_bytes()
-        return unsigned.with_unlocking_scripts(
-            [
-                p2pkh_unlocking_script(self._key.sign(digest), public_key)
-                for digest in sighashes(unsigned)
-            ]
-        )
-
-
-@pytest.fixture
-def wallet(chain: ChainControl) -> Wallet:
-    """Return an empty wallet."""
-    return Wallet(chain)
 
 
 @pytest.fixture
