@@ -82,13 +82,14 @@ class Lab:
         """Leaves nothing of earlier tests on the funding address, and counts blocks from here."""
         self.mine()
         address = self.settings.utxo_funding_address
-        coins = extensions.get().chain.list_unspent(address)
-        if coins:
+        if extensions.get().chain.list_unspent(address):
+            # Dust does not pay for its own way out.
+            self.fund(1, satoshis=100_000)
             script = parse_address(address, self.settings.woc_network).locking_script()
             self.spend_outside(
                 [
-                    TxInput(Outpoint(c.txid, c.vout), TxOutput(c.satoshis, script))
-                    for c in coins
+                    TxInput(Outpoint(each.txid, each.vout), TxOutput(each.satoshis, script))
+                    for each in extensions.get().chain.list_unspent(address)
                 ]
             )
         self.first_height = self.mine() + 1
@@ -124,13 +125,27 @@ class Lab:
                 if earlier:
                     self.collection(name).update_one({"_id": row["_id"]}, {"$set": earlier})
 
-    def sweep_until_quiet(self, rounds: int = 12) -> None:
-        """Does what beat does, with time passing in between, until nothing is left to do."""
+    def sweep_until_quiet(self, rounds: int = 15) -> None:
+        """Does what beat does, with time passing in between, until it changes nothing more."""
+        before = None
         for _ in range(rounds):
             self.pass_time()
-            if not reaper.reap() and sweeper.sweep().is_empty:
+            reaper.reap()
+            sweeper.sweep()
+            now = self._standing()
+            if now == before:
                 return
+            before = now
         raise AssertionError(f"still not quiet after {rounds} rounds")
+
+    def _standing(self) -> list[list[Any]]:
+        fields = {"status": 1, "attempts": 1, "lock_id": 1, "transaction_id": 1}
+        return [list(self.collection(name).find({}, fields).sort("_id", 1)) for name in _TIMES]
+
+    def sweep_once(self) -> None:
+        """Does what beat does, once, after a while."""
+        self.pass_time()
+        sweeper.sweep()
 
     # What people do
 
@@ -254,6 +269,11 @@ class Lab:
     def spend_coin_outside(self, coin: Utxo) -> str:
         """The same for one output that the pool knows."""
         return self.spend_outside([TxInput(coin.point, coin.output)])
+
+    def spend_output_outside(self, transaction: ChainTransaction, vout: int) -> str:
+        """The same for an output of a transaction, whether the pool knows it or not."""
+        output = Transaction.from_bytes(bytes(transaction.raw_tx)).outputs[vout]
+        return self.spend_outside([TxInput(Outpoint(transaction.txid, vout), output)])
 
     def _sign_outside(self, digests: Sequence[bytes]) -> list[dict[str, str]]:
         answer = requests.post(

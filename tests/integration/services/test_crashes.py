@@ -13,6 +13,21 @@ from tests.integration.services.invariants import check_at_rest, check_confirmed
 from tests.integration.services.lab import Lab, Owner
 
 RECORDS = 4
+# Where another process may come to commit what the dead one has signed.
+SIGNED = ("persist", "half of hold", "hold", "half of commit_each", "commit_each")
+IN_THE_SWEEPER = (
+    "half of lock",
+    "endorse",
+    "half of persist",
+    "hold",
+    "half of commit_each",
+    "half of committed",
+    "third broadcast",
+    "half of accepted",
+    "half of add_all",
+    "half of advance_each",
+    "half of settle_each",
+)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -29,6 +44,23 @@ def test_m1_a_crash_costs_time_and_nothing_else(lab: Lab, point: str) -> None:
     assert lab.accepted_count() == before + RECORDS
 
 
+@pytest.mark.parametrize("point", SIGNED)
+def test_m1_what_was_signed_is_committed_where_its_coins_are_still_locked(
+    lab: Lab, point: str
+) -> None:
+    lab.fill_pool(RECORDS)
+    records = lab.register_many(RECORDS)
+    with crashing(POINTS[point]):
+        anchoring.anchor_due(100)
+
+    # The sweeper comes before the reaper.
+    lab.pass_time()
+    assert sweeper.sweep().committed == RECORDS
+
+    assert ChainTransaction.objects.count() == RECORDS
+    check_confirmed_once(lab, records)
+
+
 @pytest.mark.parametrize("point", ["persist", "commit_each", "first broadcast", "advance_each"])
 def test_f2_a_crash_during_a_transfer_costs_time_and_nothing_else(lab: Lab, point: str) -> None:
     lab.fill_pool(2)
@@ -43,7 +75,7 @@ def test_f2_a_crash_during_a_transfer_costs_time_and_nothing_else(lab: Lab, poin
     check_confirmed_once(lab, [registered, transferred])
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", IN_THE_SWEEPER)
 def test_a_crash_in_the_sweeper_is_swept_up_too(lab: Lab, point: str) -> None:
     lab.fill_pool(RECORDS)
     records = lab.register_many(RECORDS)

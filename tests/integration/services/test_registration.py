@@ -51,7 +51,9 @@ def test_the_coin_is_spent_and_its_change_is_back_in_the_pool(lab: Lab) -> None:
     assert change.outpoint == f"{record.txid}:1"
     assert change.satoshis == coin.satoshis - transaction.fee_satoshis
     # 100 satoshis per kilobyte of the signed size, rounded up; a signature may be shorter.
-    assert transaction.size_bytes / 10 <= transaction.fee_satoshis <= transaction.size_bytes / 10 + 2
+    assert (
+        transaction.size_bytes / 10 <= transaction.fee_satoshis <= transaction.size_bytes / 10 + 2
+    )
 
 
 def test_p2_the_envelope_carries_the_digest_and_nothing_personal(lab: Lab) -> None:
