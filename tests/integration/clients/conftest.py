@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import requests
 
 from app.clients.whatsonchain import WhatsOnChainClient
+from devnet.supervisor import Devnet
 from tests.integration.clients.scripted_server import ScriptedServer
 from tests.integration.clients.wallet import Wallet
 
@@ -42,6 +44,33 @@ def scripted_woc(
     )
     yield made
     made.close()
+
+
+@pytest.fixture
+def redis_client(clean_devnet: Devnet) -> Iterator[redis.Redis]:
+    """Yield a client as the application makes it, with nothing of earlier tests in Redis."""
+    client = make_redis_client(clean_devnet)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Devnet]:
+    """Yield a devnet of nothing but a Redis that the test may kill."""
+    environ = {k: v for k, v in os.environ.items() if k not in ("APP_ENV", "REDIS_URL")}
+    with Devnet(tmp_path / "devnet", environ=environ) as own:
+        own.up(["redis"])
+        yield own
+
+
+def make_redis_client(running: Devnet) -> redis.Redis:
+    """Return a client with the application's options."""
+    return redis.Redis.from_url(
+        running.env["REDIS_URL"],
+        decode_responses=True,
+        socket_timeout=5,
+        socket_connect_timeout=5,
+    )
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,11 @@ import redis
 from app.bitcoin.transactions import Outpoint
 from app.clients.outcomes import BroadcastStatus, ServiceUnavailableError
 from app.clients.pacing import SharedPacer
+from app.clients.sharing import REST_SECONDS
 from app.clients.transport import NotSentError
 from app.clients.whatsonchain import WhatsOnChainClient
 from devnet.supervisor import Devnet
+from tests.integration.clients.conftest import make_redis_client
 from tests.integration.clients.scripted_server import Reply, ScriptedServer, json_reply
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,6 +37,7 @@ A = "aa" * 32
 OTHER_PROCESS = """
 import json, sys, redis
 from app.clients.pacing import SharedPacer
+from app.clients.sharing import REST_SECONDS
 waits = []
 pacer = SharedPacer("test", 1 / 1000, redis.Redis.from_url(sys.argv[1]),
     longest_wait_seconds=1e5, sleep=waits.append, random_unit=lambda: 0.0)
@@ -45,19 +48,6 @@ for _ in range(5):
         waits.append(0.0)
 print(json.dumps(waits))
 """
-
-
-@pytest.fixture
-def redis_client(clean_devnet: Devnet) -> Iterator[redis.Redis]:
-    """Yield a client as the application makes it, with nothing of earlier tests in Redis."""
-    client = redis.Redis.from_url(
-        clean_devnet.env["REDIS_URL"],
-        decode_responses=True,
-        socket_timeout=5,
-        socket_connect_timeout=5,
-    )
-    yield client
-    client.close()
 
 
 class Places:
@@ -196,28 +186,27 @@ def test_scripts_come_back_after_redis_forgot_them(redis_client: redis.Redis) ->
 
 
 def test_without_redis_each_process_keeps_the_pace_alone(
-    redis_client: redis.Redis, clean_devnet: Devnet, caplog: pytest.LogCaptureFixture
+    mortal: Devnet, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    places = Places(redis_client, clock=clock)
+    client = make_redis_client(mortal)
+    places = Places(client, clock=clock)
     assert [places.take() for _ in range(3)] == [0, 1, 2]
 
-    clean_devnet.kill("redis")
-    try:
-        with caplog.at_level(logging.WARNING, "app.clients.sharing"):
-            alone = [places.take() for _ in range(3)]
-            clock.seconds += 10.0
-            alone.append(places.take())
-    finally:
-        clean_devnet.start("redis")
-    # The connections of before are dead; the pool finds that out by itself.
-    clock.seconds += 10.0
-    redis_client.delete(KEY)
+    mortal.kill("redis")
+    with caplog.at_level(logging.WARNING, "app.clients.sharing"):
+        alone = [places.take() for _ in range(3)]
+        clock.seconds += REST_SECONDS
+        alone.append(places.take())
+    mortal.start("redis")
+    clock.seconds += REST_SECONDS
+    client.delete(KEY)
 
     assert alone == [0, 1, 2, 3]
     assert [vars(record)["event"] for record in caplog.records] == ["redis_away"]
     assert [places.take() for _ in range(2)] == [0, 1]
-    assert redis_client.exists(KEY)
+    assert client.exists(KEY)
+    client.close()
 
 
 class Clock:
