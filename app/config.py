@@ -287,6 +287,11 @@ def _format_problems(settings: Settings) -> list[str]:
             PublicKey.from_hex(text)
         except BitcoinFormatError as error:
             problems.append(f"ISSUER_PUBLIC_KEYS: {error}")
+    return [*problems, *_pool_problems(settings)]
+
+
+def _pool_problems(settings: Settings) -> list[str]:
+    problems = []
     for name in ("utxo_funding_address", "utxo_change_address"):
         address = getattr(settings, name)
         try:

@@ -104,6 +104,12 @@ class PatchMovedError(ConflictError):
     code = "patch_moved"
 
 
+class LockHeldError(ConflictError):
+    """Somebody else is at this work, here or on another host."""
+
+    code = "maintenance_running"
+
+
 class UnavailableError(PatchProofError):
     """Something outside is missing for the moment; the same request may work later."""
 
@@ -116,6 +122,12 @@ class PoolEmptyError(UnavailableError):
 
 class SignerUnavailableError(UnavailableError):
     code = "signer_unavailable"
+
+
+class LockLostError(UnavailableError):
+    """The lock went to somebody else, or may have: the work stopped before its next write."""
+
+    code = "lock_lost"
 
 
 class InconsistentStateError(PatchProofError):

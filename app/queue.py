@@ -33,6 +33,10 @@ class Task(StrEnum):
     SWEEP = "sweep-unfinished"
     REAP_LOCKS = "reap-locks"
     TRACK_TRANSACTIONS = "track-transactions"
+    SYNC_POOL = "sync-pool"
+    SPLIT_POOL = "split-pool"
+    SWEEP_DUST = "sweep-dust"
+    REFRESH_FEE = "refresh-fee"
 
 
 QUEUE_OF_TASK: dict[Task, Queue] = {
@@ -40,6 +44,10 @@ QUEUE_OF_TASK: dict[Task, Queue] = {
     Task.SWEEP: Queue.MAINTENANCE,
     Task.REAP_LOCKS: Queue.MAINTENANCE,
     Task.TRACK_TRANSACTIONS: Queue.MAINTENANCE,
+    Task.SYNC_POOL: Queue.MAINTENANCE,
+    Task.SPLIT_POOL: Queue.MAINTENANCE,
+    Task.SWEEP_DUST: Queue.MAINTENANCE,
+    Task.REFRESH_FEE: Queue.MAINTENANCE,
 }
 
 _producers: dict[int, Celery] = {}

@@ -20,7 +20,7 @@ logs.configure(settings.log_level, service="worker", release=settings.deploy_sha
 extensions.init(settings)
 app = make_celery(settings)
 app.conf.beat_schedule = BEAT_SCHEDULE
-app.conf.imports = ("tasks.anchoring", "tasks.maintenance")
+app.conf.imports = ("tasks.anchoring", "tasks.maintenance", "tasks.pool")
 app.set_default()
 
 

@@ -1,10 +1,12 @@
 """What a transaction must pay and what is left as change."""
 
-from app.bitcoin.scripts import p2pkh_locking_script
+from app.bitcoin.scripts import P2PKH_UNLOCKING_SIZE, p2pkh_locking_script
 from app.bitcoin.transactions import Transaction, TxOutput, signed_size
 
 # Nodes of BSV relay any spendable output of at least one satoshi.
 DUST_SATOSHIS = 1
+# Outpoint, length of the script, script, sequence.
+P2PKH_INPUT_SIZE = 36 + 1 + P2PKH_UNLOCKING_SIZE + 4
 
 
 class InsufficientFundsError(ValueError):
@@ -25,10 +27,15 @@ def required_fee(transaction: Transaction, satoshis_per_kilobyte: int) -> int:
     return fee_for_size(signed_size(transaction), satoshis_per_kilobyte)
 
 
+def spending_cost(satoshis_per_kilobyte: int) -> int:
+    """Return the fee in satoshis for spending one P2PKH output: what holds no more is dust."""
+    return fee_for_size(P2PKH_INPUT_SIZE, satoshis_per_kilobyte)
+
+
 def with_change(
     transaction: Transaction, change_hash160: bytes, satoshis_per_kilobyte: int
 ) -> Transaction:
-    """Return the transaction with one P2PKH change output added, or without where none is left.
+    """Return the transaction with one P2PKH change output added, or without where that were dust.
 
     Every spent output must be known. Raises InsufficientFundsError when the fee can't be paid.
     """
@@ -38,7 +45,7 @@ def with_change(
     script = p2pkh_locking_script(change_hash160)
     draft = _with_output(transaction, TxOutput(0, script))
     change = draft.fee_satoshis - required_fee(draft, satoshis_per_kilobyte)
-    if change < DUST_SATOSHIS:
+    if change < DUST_SATOSHIS or change <= spending_cost(satoshis_per_kilobyte):
         return transaction
     return _with_output(transaction, TxOutput(change, script))
 

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from app.bitcoin.scripts import P2PKH_UNLOCKING_SIZE
 from app.bitcoin.transactions import TxOutput
-from app.domain.fees import fee_for_size
+from app.domain.fees import P2PKH_INPUT_SIZE, fee_for_size
 
-# Outpoint, length of the script, script, sequence.
-P2PKH_INPUT_SIZE = 36 + 1 + P2PKH_UNLOCKING_SIZE + 4
 _CHANGE_SIZE = 8 + 1 + 25
 # Version, locktime and both counts at their widest in practice.
 _FRAME_SIZE = 4 + 4 + 3 + 3

@@ -60,6 +60,8 @@ class UtxoEvent(StrEnum):
     RELEASED = "released"
     SPENT = "spent"
     SPENT_ELSEWHERE = "spent_elsewhere"
+    RESTORED = "restored"
+    UNSEEN = "unseen"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ UTXO_MOVES: Mapping[str, Move] = {
     UtxoEvent.SPENT_ELSEWHERE: Move(
         (UtxoStatus.UNCONFIRMED, UtxoStatus.AVAILABLE, UtxoStatus.LOCKED), UtxoStatus.SPENT
     ),
+    # The chain lists it as unspent, whatever was said before: a spend that a mempool dropped or a
+    # reorganisation undid. It earns its confirmations like a new one.
+    UtxoEvent.RESTORED: Move((UtxoStatus.SPENT,), UtxoStatus.UNCONFIRMED),
+    # The chain knows neither it nor its transaction any more; it comes back once it is listed.
+    UtxoEvent.UNSEEN: Move((UtxoStatus.AVAILABLE,), UtxoStatus.UNCONFIRMED),
 }
 
 # Nothing more will happen to these.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
-from mongoengine import DateTimeField, Document, DynamicField, StringField
+from mongoengine import DateTimeField, Document, DynamicField, NotUniqueError, StringField
 
 from app.domain.clock import utc_now
 
 CHAIN_TIP = "CHAIN_TIP"
 FEE_PER_KB = "FEE_PER_KB"
+# What the broadcaster asks for a kilobyte; `updated_at` says when it said so.
+FEE_POLICY = "FEE_POLICY"
+# Who may split the pool, until when, and when the last split ended.
+SPLIT_LEASE = "SPLIT_LEASE"
 
 
 class Setting(Document):
@@ -32,5 +38,44 @@ class Setting(Document):
         return None if row is None else row.value
 
     @classmethod
+    def find_all(cls, keys: Sequence[str]) -> dict[str, Setting]:
+        """Answers those of these settings that exist, by key, in one query."""
+        return {row.key: row for row in cls.objects(key__in=list(keys))}
+
+    @classmethod
     def put(cls, key: str, value: Any) -> None:
         cls.objects(key=key).update_one(set__value=value, set__updated_at=utc_now(), upsert=True)
+
+    @classmethod
+    def delete_key(cls, key: str) -> bool:
+        """Forgets a setting, so that the environment counts again."""
+        return bool(cls.objects(key=key).delete())
+
+    @classmethod
+    def take_lease(cls, key: str, owner: str, now: datetime, until: datetime) -> bool:
+        """Takes or renews a lease; tells whether `owner` has it now.
+
+        A lease that has run out may be taken by anyone, one that has not only by its owner.
+        """
+        free = {"$or": [{"value.until": {"$lte": now}}, {"value.owner": owner}]}
+        try:
+            changed = cls.objects(key=key, __raw__=free).update_one(
+                set__value__owner=owner,
+                set__value__until=until,
+                set__updated_at=now,
+                upsert=True,
+            )
+        except NotUniqueError:
+            # The key is there and somebody else's: the upsert could only have doubled it.
+            return False
+        return bool(changed)
+
+    @classmethod
+    def end_lease(cls, key: str, owner: str, now: datetime, **facts: Any) -> bool:
+        """Gives a lease back, keeping `facts` beside it."""
+        changes = {f"set__value__{name}": value for name, value in facts.items()}
+        return bool(
+            cls.objects(key=key, __raw__={"value.owner": owner}).update_one(
+                set__value__until=now, set__updated_at=now, **changes
+            )
+        )

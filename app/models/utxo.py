@@ -87,11 +87,55 @@ class Utxo(StatefulDocument):
         return list(mine.order_by("-satoshis").limit(limit))
 
     @classmethod
-    def count_available(cls, key_identifier: str) -> int:
-        """Counts the spendable outputs of a key."""
-        return int(
-            cls.objects(status=UtxoStatus.AVAILABLE.value, key_identifier=key_identifier).count()
+    def count_available(cls, key_identifier: str, *, at_least: int = 0, limit: int = 0) -> int:
+        """Counts the spendable outputs of a key that hold `at_least` so many satoshis.
+
+        With `limit` it stops counting there.
+        """
+        mine = cls.objects(
+            status=UtxoStatus.AVAILABLE.value,
+            key_identifier=key_identifier,
+            satoshis__gte=at_least,
         )
+        return int(mine.limit(limit).count(with_limit_and_skip=True))
+
+    @classmethod
+    def list_dust(cls, key_identifier: str, *, below: int, limit: int) -> list[Utxo]:
+        """Lists spendable outputs of a key that hold less than `below` satoshis, smallest first."""
+        return list(
+            cls.objects(
+                status=UtxoStatus.AVAILABLE.value,
+                key_identifier=key_identifier,
+                satoshis__lt=below,
+            )
+            .order_by("satoshis")
+            .limit(limit)
+        )
+
+    @classmethod
+    def list_open(cls, key_identifier: str) -> list[Utxo]:
+        """Lists the outputs of a key that are neither locked nor spent."""
+        return list(
+            cls.objects(
+                status__in=[UtxoStatus.UNCONFIRMED.value, UtxoStatus.AVAILABLE.value],
+                key_identifier=key_identifier,
+            )
+        )
+
+    @classmethod
+    def find_all(cls, outpoints: Sequence[str]) -> dict[str, Utxo]:
+        """Answers those of these outputs that are known, by outpoint."""
+        if not outpoints:
+            return {}
+        return {utxo.outpoint: utxo for utxo in cls.objects(outpoint__in=list(outpoints))}
+
+    @classmethod
+    def sum_by_status(cls, key_identifier: str) -> dict[str, tuple[int, int]]:
+        """Answers how many outputs of a key there are in each state, and their satoshis."""
+        groups = cls.objects(key_identifier=key_identifier).aggregate(
+            [{"$group": {"_id": "$status", "count": {"$sum": 1}, "sum": {"$sum": "$satoshis"}}}]
+        )
+        return {group["_id"]: (int(group["count"]), int(group["sum"])) for group in groups}
 
     @classmethod
     def lock_each(cls, wanted: Mapping[str, ObjectId], now: datetime) -> dict[str, ObjectId]:
@@ -174,6 +218,48 @@ class Utxo(StatefulDocument):
         )
 
     @classmethod
+    def mark_unlocked_spent(cls, spends: Mapping[str, str]) -> int:
+        """Marks outputs that nobody has locked as spent (outpoint -> txid of the spender)."""
+        return cls.transition_each(
+            UtxoEvent.SPENT_ELSEWHERE,
+            (
+                ({"_id": outpoint, "lock_id": None}, _spent_by(txid))
+                for outpoint, txid in spends.items()
+            ),
+        )
+
+    @classmethod
+    def restore_each(cls, wrong_spends: Mapping[str, str]) -> int:
+        """Takes back spends that never came to be (outpoint -> txid that was thought to spend it).
+
+        Only for outputs that the chain shows unspent and that no live transaction of ours spends.
+        """
+        return cls.transition_each(
+            UtxoEvent.RESTORED,
+            (
+                (
+                    {"_id": outpoint, "spent_txid": txid},
+                    {
+                        "$set": {"held": False},
+                        "$unset": {"spent_txid": 1, "lock_id": 1, "locked_at": 1},
+                    },
+                )
+                for outpoint, txid in wrong_spends.items()
+            ),
+        )
+
+    @classmethod
+    def mark_unseen(cls, outpoints: Sequence[str]) -> int:
+        """Sets aside spendable outputs that the chain does not know any more."""
+        return cls.transition_each(
+            UtxoEvent.UNSEEN,
+            (
+                ({"_id": outpoint, "lock_id": None}, {"$unset": {"block_height": 1}})
+                for outpoint in outpoints
+            ),
+        )
+
+    @classmethod
     def add_all(cls, outputs: Iterable[NewUtxo]) -> int:
         """Inserts outputs that are not known yet and leaves known ones as they are."""
         now = utc_now()
@@ -186,12 +272,12 @@ class Utxo(StatefulDocument):
         return int(cls._get_collection().bulk_write(operations, ordered=False).upserted_count)
 
     @classmethod
-    def confirm_each(cls, heights: Mapping[str, int]) -> int:
-        """Makes unconfirmed outputs available (outpoint -> block height)."""
+    def confirm_each(cls, heights: Mapping[str, int | None]) -> int:
+        """Makes unconfirmed outputs available (outpoint -> block height, None without a block)."""
         return cls.transition_each(
             UtxoEvent.CONFIRMED,
             (
-                ({"_id": outpoint}, {"$set": {"block_height": height}})
+                ({"_id": outpoint}, {} if height is None else {"$set": {"block_height": height}})
                 for outpoint, height in heights.items()
             ),
         )

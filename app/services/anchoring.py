@@ -24,9 +24,8 @@ from app.logs import chain_event
 from app.models.record import AuthenticationRecord
 from app.models.transaction import AnchoredField, ChainTransaction, TransactionKind
 from app.models.utxo import Utxo
-from app.services import commitment, delivery, pool
+from app.services import commitment, delivery, knobs, pool, pool_split
 from app.services.endorsement import Endorsement, endorse, largest_output
-from app.services.fees import satoshis_per_kilobyte
 from app.services.signing import Draft, sign_all
 
 logger = logging.getLogger(__name__)
@@ -62,8 +61,10 @@ def anchor(records: Sequence[AuthenticationRecord]) -> AnchoringResult:
     claimed = AuthenticationRecord.claim(records, utc_now())
     if not claimed:
         return AnchoringResult(0, 0, {})
-    rate = satoshis_per_kilobyte()
+    today = knobs.load()
+    rate = today.satoshis_per_kilobyte
     funded, unfunded = _lock(claimed, rate)
+    pool_split.ask_if_low(today)
     waiting: dict[ObjectId, UnavailableError] = dict(
         _release(unfunded, PoolEmptyError("the pool has no output left that pays for it"))
     )

@@ -6,7 +6,7 @@ A held output is never touched here, however old: only the verdict on its transa
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app import extensions
 from app.domain.clock import utc_now
@@ -14,18 +14,33 @@ from app.models.utxo import Utxo
 
 logger = logging.getLogger(__name__)
 
-_LIMIT = 500
+
+def list_expired(*, age_minutes: int | None = None, limit: int | None = None) -> list[Utxo]:
+    """Lists abandoned locks: not held, and older than `age_minutes`.
+
+    Never younger than the lease; by default UTXO_REAPER_MINUTES, else the lease, and
+    UTXO_REAPER_BATCH_LIMIT.
+    """
+    return Utxo.list_expired_locks(
+        _locked_before(age_minutes), limit or extensions.get().settings.utxo_reaper_batch_limit
+    )
 
 
-def reap() -> int:
+def reap(*, age_minutes: int | None = None, limit: int | None = None) -> int:
     """Frees abandoned locks, each by compare-and-set; answers how many."""
-    lease = timedelta(seconds=extensions.get().settings.claim_lease_seconds)
-    expired_before = utc_now() - lease
+    locked_before = _locked_before(age_minutes)
     freed = [
         utxo.outpoint
-        for utxo in Utxo.list_expired_locks(expired_before, _LIMIT)
-        if Utxo.release_expired(utxo.outpoint, utxo.lock_id, expired_before)
+        for utxo in list_expired(age_minutes=age_minutes, limit=limit)
+        if Utxo.release_expired(utxo.outpoint, utxo.lock_id, locked_before)
     ]
     if freed:
         logger.info("locks reaped", extra={"event": "pool.reaped", "outpoints": freed})
     return len(freed)
+
+
+def _locked_before(age_minutes: int | None) -> datetime:
+    settings = extensions.get().settings
+    lease = timedelta(seconds=settings.claim_lease_seconds)
+    minutes = age_minutes or settings.utxo_reaper_minutes
+    return utc_now() - max(lease, timedelta(minutes=minutes or 0))

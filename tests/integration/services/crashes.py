@@ -60,6 +60,7 @@ POINTS: dict[str, CrashPoint] = {
     "half of claim": CrashPoint(AuthenticationRecord, "claim", 1, lambda r, now: (r[:2], now)),
     "claim": CrashPoint(AuthenticationRecord, "claim"),
     "half of lock": CrashPoint(Utxo, "lock_each", 1, lambda w, now: (*_half_of_mapping(w), now)),
+    "lock_each": CrashPoint(Utxo, "lock_each"),
     "lock": CrashPoint(pool, "lock"),
     "endorse": CrashPoint(anchoring, "endorse"),
     "sign": CrashPoint(anchoring, "sign_all"),

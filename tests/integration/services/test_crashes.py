@@ -115,14 +115,13 @@ def test_a_crash_while_a_rejected_transaction_is_undone(lab: Lab, point: str) ->
     check_at_rest(lab)
 
 
-@pytest.mark.parametrize("point", ["lock", "persist", "hold", "first broadcast", "add_all"])
+@pytest.mark.parametrize("point", ["lock_each", "persist", "hold", "first broadcast", "add_all"])
 def test_a_split_that_dies_loses_no_output(lab: Lab, point: str) -> None:
-    lab.configure(UTXO_SPLIT_SIZE_SATS="1000")
+    lab.configure(UTXO_SPLIT_SIZE_SATS="2000")
     lab.fill_pool(1, satoshis=20_000)
-    planned = pool_split.plan(target=6)
 
     with crashing(POINTS[point]):
-        pool_split.split(planned)
+        pool_split.split(target=6)
     lab.sweep_until_quiet()
 
     check_at_rest(lab)

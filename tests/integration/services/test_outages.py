@@ -122,11 +122,11 @@ def test_without_a_signer_a_synchronous_caller_is_told_and_the_uid_is_free(lab: 
 
 @pytest.mark.usefixtures("no_signer")
 def test_without_a_signer_a_split_changes_nothing(lab: Lab) -> None:
-    lab.configure(UTXO_SPLIT_SIZE_SATS="1000")
+    lab.configure(UTXO_SPLIT_SIZE_SATS="2000")
     lab.fill_pool(1, satoshis=20_000)
 
     with pytest.raises(SignerUnavailableError):
-        pool_split.split(pool_split.plan(target=6))
+        pool_split.split(target=6)
 
     assert_nothing_is_half_done()
 

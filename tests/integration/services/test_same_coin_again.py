@@ -52,17 +52,15 @@ def test_m9_a_rejected_transaction_does_not_stand_in_its_twins_way(lab: Lab) -> 
 
 
 def test_a_split_that_was_abandoned_can_be_made_again(lab: Lab) -> None:
-    lab.configure(UTXO_SPLIT_SIZE_SATS="1000")
+    lab.configure(UTXO_SPLIT_SIZE_SATS="2000")
     lab.fill_pool(1, satoshis=20_000)
-    planned = pool_split.plan(target=6)
     with crashing(POINTS["persist"]):
-        pool_split.split(planned)
+        pool_split.split(target=6)
     lab.pass_time()
     reaper.reap()
     sweeper.sweep()
 
-    result = pool_split.split(planned)
+    result = pool_split.split(target=6)
 
-    assert result is not None
     assert result.is_accepted
     assert pool_split.plan(target=6).outputs == 0

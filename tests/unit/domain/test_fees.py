@@ -12,6 +12,7 @@ from app.domain.fees import (
     InsufficientFundsError,
     fee_for_size,
     required_fee,
+    spending_cost,
     with_change,
 )
 
@@ -63,18 +64,22 @@ def test_what_is_signed_pays_its_fee_and_no_more_than_it_must(
     if len(planned.outputs) == 2:
         assert planned.outputs[1].locking_script == SCRIPT
         assert planned.outputs[1].satoshis >= DUST_SATOSHIS
+        assert planned.outputs[1].satoshis > spending_cost(rate)
         assert planned.fee_satoshis == required_fee(planned, rate)
     else:
         with_output_size = signed_size(planned) + CHANGE_SIZE
-        assert planned.fee_satoshis < fee_for_size(with_output_size, rate) + DUST_SATOSHIS
+        most = fee_for_size(with_output_size, rate) + max(DUST_SATOSHIS - 1, spending_cost(rate))
+        assert planned.fee_satoshis <= most
 
 
-def test_change_of_less_than_its_own_cost_is_left_to_the_fee() -> None:
+def test_change_that_would_not_pay_for_its_own_spending_is_left_to_the_fee() -> None:
     need = required_fee(spending(1), 1_000)
+    dust = spending_cost(1_000)
+    assert dust == 148
     assert len(with_change(spending(need), HASH160, 1_000).outputs) == 1
-    assert len(with_change(spending(need + CHANGE_SIZE), HASH160, 1_000).outputs) == 1
-    planned = with_change(spending(need + CHANGE_SIZE + 1), HASH160, 1_000)
-    assert planned.outputs[1].satoshis == 1
+    assert len(with_change(spending(need + CHANGE_SIZE + dust), HASH160, 1_000).outputs) == 1
+    planned = with_change(spending(need + CHANGE_SIZE + dust + 1), HASH160, 1_000)
+    assert planned.outputs[1].satoshis == dust + 1
 
 
 def test_inputs_that_lack_a_satoshi_are_refused() -> None:
