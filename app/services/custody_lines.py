@@ -1,4 +1,4 @@
-"""Loads a patch's line of custody: three queries, however long it is."""
+"""Loads a patch's line of custody: a handful of queries, however long it is."""
 
 from __future__ import annotations
 
@@ -61,18 +61,12 @@ class StoredLine:
 
 
 def load(uid_tag_id: str) -> StoredLine:
-    """Loads everything that is known of a patch.
+    """Loads everything that is known of a patch, as it was at one moment.
 
     Raises:
         NotFoundError: no patch has this uid.
     """
-    state = PatchState.find(uid_tag_id)
-    if state is None:
-        raise NotFoundError(f"no patch has the uid {uid_tag_id}")
-    records = AuthenticationRecord.objects(
-        uid_tag_id=uid_tag_id, status=RecordStatus.CONFIRMED.value
-    )
-    by_head = {record.head: record for record in records}
+    state, by_head = _load_records(uid_tag_id)
     transactions = ChainTransaction.objects(
         id__in=[record.transaction_id for record in by_head.values()]
     )
@@ -82,3 +76,28 @@ def load(uid_tag_id: str) -> StoredLine:
         transactions={transaction.id: transaction for transaction in transactions},
         tip_height=Setting.find_value(CHAIN_TIP),
     )
+
+
+def _load_records(uid_tag_id: str) -> tuple[PatchState, Mapping[str, AuthenticationRecord]]:
+    state = _get_state(uid_tag_id)
+    while True:
+        confirmed = AuthenticationRecord.objects(
+            uid_tag_id=uid_tag_id, status=RecordStatus.CONFIRMED.value
+        )
+        records = {record.id: record for record in confirmed}
+        if state.record_id not in records:
+            # Settlement moves the state first and confirms the record next.
+            newest = AuthenticationRecord.objects(id=state.record_id).first()
+            records |= {newest.id: newest} if newest is not None else {}
+        latest = _get_state(uid_tag_id)
+        if latest.head == state.head:
+            return state, {record.head: record for record in records.values()}
+        # The patch was handed on while its records were read.
+        state = latest
+
+
+def _get_state(uid_tag_id: str) -> PatchState:
+    state = PatchState.find(uid_tag_id)
+    if state is None:
+        raise NotFoundError(f"no patch has the uid {uid_tag_id}")
+    return state
