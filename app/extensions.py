@@ -16,7 +16,11 @@ import redis
 from pymongo import MongoClient
 
 from app.bitcoin.addresses import Network
+from app.clients.arc import ArcClient
+from app.clients.broadcasting import Broadcaster, BroadcastService
+from app.clients.circuit import Circuit
 from app.clients.kms import KmsClient
+from app.clients.pacing import SharedPacer
 from app.clients.whatsonchain import WhatsOnChainClient
 from app.config import Settings
 from app.models.patch_state import PatchState
@@ -42,6 +46,7 @@ class Extensions:
     database: MongoClient[dict[str, Any]]
     redis: redis.Redis
     chain: WhatsOnChainClient
+    broadcaster: Broadcaster
     kms: KmsClient
 
 
@@ -51,11 +56,14 @@ _current: list[Extensions] = []
 def init(settings: Settings) -> Extensions:
     """Makes the extensions of this process; a second call replaces them (tests, forked workers)."""
     mongoengine.disconnect_all()
+    shared = redis_client(settings)
+    chain = _chain_client(settings, shared)
     current = Extensions(
         settings=settings,
         database=_connect_database(settings),
-        redis=redis_client(settings),
-        chain=_chain_client(settings),
+        redis=shared,
+        chain=chain,
+        broadcaster=_broadcaster(settings, chain, shared),
         kms=_kms_client(settings),
     )
     _current[:] = [current]
@@ -135,15 +143,40 @@ def _split_database(uri: str) -> tuple[str, dict[str, str]]:
     return urlunsplit(parts._replace(path="/")), options
 
 
-def _chain_client(settings: Settings) -> WhatsOnChainClient:
+def _chain_client(settings: Settings, shared: redis.Redis) -> WhatsOnChainClient:
     key = settings.woc_api_key
+    per_second = settings.chain_requests_per_second
     return WhatsOnChainClient(
         settings.chain_url,
         network_name="main" if settings.woc_network is Network.MAIN else "test",
         api_key=None if key is None else key.get_secret_value(),
         timeout_seconds=settings.woc_timeout_ms / 1000,
         retries=settings.woc_retries,
+        pacer=SharedPacer("whatsonchain", per_second, shared) if per_second else None,
     )
+
+
+def _broadcaster(settings: Settings, chain: WhatsOnChainClient, shared: redis.Redis) -> Broadcaster:
+    services: dict[str, BroadcastService] = {chain.name: chain}
+    if settings.arc_url is not None:
+        key = settings.arc_api_key
+        arc = ArcClient(
+            settings.arc_url,
+            api_key=None if key is None else key.get_secret_value(),
+            timeout_seconds=settings.arc_timeout_ms / 1000,
+        )
+        services[arc.name] = arc
+    chosen = [services[name] for name in settings.broadcasters]
+    circuits = {
+        service.name: Circuit(
+            service.name,
+            shared,
+            failures=settings.circuit_failures,
+            open_seconds=settings.circuit_seconds,
+        )
+        for service in chosen
+    }
+    return Broadcaster(chosen, circuits)
 
 
 def _kms_client(settings: Settings) -> KmsClient:

@@ -190,6 +190,16 @@ class Transaction:
         )
         return replace(self, inputs=inputs)
 
+    def with_spent_outputs(self, spent: Sequence[TxOutput]) -> "Transaction":
+        """Return the transaction with the output that each input spends, in order."""
+        if len(spent) != len(self.inputs):
+            raise InvalidTransactionError("Each input spends exactly one output.")
+        inputs = tuple(
+            replace(tx_input, spent=output)
+            for tx_input, output in zip(self.inputs, spent, strict=True)
+        )
+        return replace(self, inputs=inputs)
+
 
 def signed_size(transaction: Transaction) -> int:
     """Return the largest size in bytes once every P2PKH input is signed.

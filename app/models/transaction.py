@@ -21,6 +21,7 @@ from mongoengine import (
     StringField,
 )
 
+from app.bitcoin.transactions import Transaction, TxOutput
 from app.domain.clock import utc_now
 from app.domain.states import (
     TRANSACTION_MOVES,
@@ -43,6 +44,7 @@ class InputField(EmbeddedDocument):
 
     outpoint = StringField(required=True)
     satoshis = LongField(required=True)
+    locking_script = StringField(required=True)
 
 
 class OutputField(EmbeddedDocument):
@@ -128,6 +130,13 @@ class ChainTransaction(StatefulDocument):
     @property
     def raw_tx_hex(self) -> str:
         return bytes(self.raw_tx).hex()
+
+    @property
+    def extended_tx_hex(self) -> str:
+        """The bytes with the outputs that they spend (BRC-30), for services that ask for those."""
+        transaction = Transaction.from_bytes(bytes(self.raw_tx))
+        spent = [TxOutput(i.satoshis, bytes.fromhex(i.locking_script)) for i in self.inputs]
+        return transaction.with_spent_outputs(spent).to_extended_hex()
 
     @classmethod
     def insert_all(cls, transactions: Sequence[ChainTransaction]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from app import extensions
+from app.clients.broadcasting import RawTransaction
 from app.clients.outcomes import BroadcastOutcome, BroadcastStatus, ServiceUnavailableError
 from app.domain.backoff import backoff
 from app.domain.clock import utc_now
@@ -20,29 +21,44 @@ from app.services import evidence, settlement, unwinding
 
 logger = logging.getLogger(__name__)
 
-_CLAIMS = frozenset({BroadcastStatus.MISSING_INPUTS, BroadcastStatus.CONFLICT})
 _NEVER_VALID = frozenset({BroadcastStatus.INVALID, BroadcastStatus.FEE_TOO_LOW})
+_LONGEST_WISH_SECONDS = 600
 
 
 def deliver(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
     """Broadcasts committed transactions, settles what was accepted; answers those accepted."""
-    chain = extensions.get().chain
+    outcomes = send(transactions)
     accepted = []
     for transaction in transactions:
-        outcome = chain.broadcast(transaction.raw_tx_hex, transaction.txid)
+        outcome = outcomes[transaction.txid]
         _log(transaction, outcome)
-        if outcome.is_success or _is_proven_known(transaction, outcome):
+        if outcome.is_success or _is_known_after_all(transaction, outcome):
             accepted.append(transaction)
     settlement.accept(accepted)
     return accepted
 
 
-def _is_proven_known(transaction: ChainTransaction, outcome: BroadcastOutcome) -> bool:
-    """Draws the consequence of an answer that is no success; tells whether it was one after all."""
-    if outcome.status in _NEVER_VALID:
-        _reject(transaction, outcome.reason, {})
-        return False
-    if outcome.status not in _CLAIMS:
+def send(transactions: Sequence[ChainTransaction]) -> Mapping[str, BroadcastOutcome]:
+    """Sends the bytes of transactions, many in a call where a service can; one outcome a txid."""
+    current = extensions.get()
+    wants_extended = "arc" in current.settings.broadcasters
+    return current.broadcaster.broadcast(
+        RawTransaction(
+            transaction.txid,
+            transaction.raw_tx_hex,
+            transaction.extended_tx_hex if wants_extended else None,
+        )
+        for transaction in transactions
+    )
+
+
+def _is_known_after_all(transaction: ChainTransaction, outcome: BroadcastOutcome) -> bool:
+    """Draws the consequence of an answer that is no success; tells whether it was one after all.
+
+    Whatever is called a conflict, missing or invalid may have been accepted by an earlier try whose
+    answer was lost, so the chain is asked before anything is undone.
+    """
+    if outcome.status is BroadcastStatus.UNKNOWN:
         _wait(transaction, outcome)
         return False
     try:
@@ -51,17 +67,20 @@ def _is_proven_known(transaction: ChainTransaction, outcome: BroadcastOutcome) -
         logger.warning("no evidence: %s", error, extra=chain_event("sent", transaction.txid))
         _wait(transaction, outcome)
         return False
-    if shown.spent_elsewhere:
+    if shown.is_known:
+        return True
+    if shown.spent_elsewhere or outcome.status in _NEVER_VALID:
         _reject(transaction, outcome.reason, shown.spent_elsewhere)
-    elif not shown.is_known:
+    else:
         _wait(transaction, outcome)
-    return shown.is_known
+    return False
 
 
 def _wait(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
     delay = backoff(transaction.attempts, base_seconds=2, cap_seconds=300)
     if outcome.retry_after_seconds is not None:
-        delay = max(delay, timedelta(seconds=min(outcome.retry_after_seconds, 600)))
+        wish = min(outcome.retry_after_seconds, _LONGEST_WISH_SECONDS)
+        delay = max(delay, timedelta(seconds=wish))
     ChainTransaction.postpone(
         transaction.id,
         status=TransactionStatus.COMMITTED.value,
@@ -95,6 +114,7 @@ def _log(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
             "accepted" if outcome.is_success else "sent",
             transaction.txid,
             outcome=outcome.status.value,
+            service=outcome.service,
             reason=outcome.reason,
             tries=transaction.attempts + 1,
             request_ids=list(transaction.request_ids),

@@ -95,12 +95,18 @@ def _document(draft: Draft, transaction: Transaction) -> ChainTransaction:
         kind=draft.kind.value,
         txid=transaction.txid,
         raw_tx=transaction.to_bytes(),
-        inputs=[InputField(outpoint=c.outpoint, satoshis=c.satoshis) for c in draft.coins],
+        inputs=[_input(coin) for coin in draft.coins],
         outputs=_outputs_of_ours(transaction),
         records=list(draft.records),
         fee_satoshis=transaction.fee_satoshis,
         size_bytes=transaction.size,
         request_ids=list(draft.request_ids),
+    )
+
+
+def _input(coin: Utxo) -> InputField:
+    return InputField(
+        outpoint=coin.outpoint, satoshis=coin.satoshis, locking_script=coin.locking_script
     )
 
 

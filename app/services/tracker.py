@@ -22,6 +22,7 @@ from app.domain.states import TransactionEvent, TransactionStatus
 from app.logs import chain_event
 from app.models.setting import CHAIN_TIP, Setting
 from app.models.transaction import ChainTransaction, MerkleProofField
+from app.services import delivery
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def _prove(transaction: ChainTransaction, headers: dict[str, HeaderAt]) -> Merkl
 
 
 def _send_again(transaction: ChainTransaction) -> str:
-    outcome = extensions.get().chain.broadcast(transaction.raw_tx_hex, transaction.txid)
+    outcome = delivery.send([transaction])[transaction.txid]
     logger.warning(
         "transaction was dropped, sent again",
         extra=chain_event("sent", transaction.txid, outcome=outcome.status.value),

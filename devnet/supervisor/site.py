@@ -112,6 +112,10 @@ class Site:
         """What a shell, a test or the application needs to use this devnet."""
         ports = self.state.get("ports", {})
         values = {"APP_ENV": "development", "JOBS_ASYNC": "1", "WOC_NETWORK": "regtest"}
+        # A chain of our own has no limit to keep.
+        values["WOC_REQUESTS_PER_SECOND"] = "0"
+        # Whoever switches its faults on wants to see the recovery too.
+        values["CIRCUIT_SECONDS"] = "2"
         values |= self._database_exports(ports) | self._chain_exports(ports)
         values |= self._mail_exports(ports) | self._signer_exports(ports)
         for name in ("api_key", "jwt_secret", "master_secret"):

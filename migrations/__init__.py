@@ -1,0 +1,1 @@
+"""Dated changes of the database, in raw pymongo so that they outlive the models."""
