@@ -69,6 +69,7 @@ class Settings(BaseModel):
     trusted_proxies: Annotated[int, Field(ge=0, le=5)] = 0
     deploy_sha: str = Field("unknown", validation_alias=_any_of("deploy_sha", "commit_sha"))
     cors_allowed_origins: CommaList = ()
+    metrics_require_api_key: bool = False
 
     api_key: Secret
     jwt_secret: Secret
