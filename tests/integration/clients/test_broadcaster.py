@@ -217,7 +217,7 @@ def test_after_failures_in_a_row_the_first_is_left_alone_and_then_tried_once(
     )
     transactions = [raw(wallet.spend([coin])) for coin in wallet.fund(outputs=7)]
     scripted.prepare(Reply(is_cut=True))
-    asked = []
+    asked: list[int] = []
     for transaction in transactions:
         if len(asked) == 5:
             workshop.clock.seconds += 30.0
