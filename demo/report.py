@@ -76,15 +76,21 @@ def print_report(console: Console, report: Report, full_report: str) -> None:
     console.print(_table(report.rows, is_wide=is_wide))
     per_record = report.average_fee_satoshis
     console.print(
-        f"Cost: [bold]{per_record:.1f} satoshis[/] a record, {per_record * 1000:.0f} for 1000"
+        f"Cost: [bold]{per_record:.1f} satoshis[/] a record, {per_record * 1000:.0f} for 1000",
+        highlight=False,
     )
     console.print(
         "From request to accepted by the network: "
         f"[bold]{report.milliseconds_at(0.50):.0f} ms[/] for half of them (p50), "
-        f"{report.milliseconds_at(0.95):.0f} ms for 95 of 100 (p95)"
+        f"{report.milliseconds_at(0.95):.0f} ms for 95 of 100 (p95)",
+        highlight=False,
     )
     if not is_wide:
-        console.print(f"Whole txids: {full_report}, or a window of {WIDTH_FOR_TXIDS} columns")
+        console.print(
+            f"Whole txids: {full_report}, or a window of {WIDTH_FOR_TXIDS} columns",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _table(rows: Sequence[Row], *, is_wide: bool) -> Table:

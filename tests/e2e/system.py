@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import requests
 from bsv.script.script import Script
 from bsv.script.spend import Spend
@@ -23,7 +25,7 @@ from demo.chain import ChainClient
 from demo.client import Accepted, PatchProofClient, Verification
 from demo.owner import Owner
 
-CONFIRM_SECONDS = 60.0
+CONFIRM_SECONDS = 80.0
 BLOCK_SECONDS = 45.0
 _ENVELOPE = b"\x0aPatchProof"
 
@@ -121,6 +123,20 @@ def at_once(jobs: Sequence[Callable[[], ResultT]], *, threads: int) -> list[Resu
     """Runs all jobs with so many threads; answers their results in order."""
     with ThreadPoolExecutor(threads) as pool:
         return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+def processes_of(directory: Path) -> dict[int, str]:
+    """Running processes that know this devnet's directory: number to command."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            known = [*process.cmdline(), *process.environ().values()]
+            is_dead = process.status() == psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if not is_dead and any(str(directory) in text for text in known):
+            found[process.pid] = " ".join(process.cmdline())
+    return found
 
 
 def is_valid_elsewhere(transaction: Transaction) -> bool:

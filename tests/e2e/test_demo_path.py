@@ -133,13 +133,9 @@ def test_former_owner_has_no_say(system: System, token: str) -> None:
     accepted = client.transfer(uid, registered, seller, buyer.address, token)
     head = system.confirm("transfer", accepted)
 
-    attempts = {
-        409: lambda: client.transfer(uid, registered, seller, seller.address, token),
-        403: lambda: client.transfer(uid, head, seller, seller.address, token),
-    }
-    for status, attempt in attempts.items():
+    for txid, status in ((registered, 409), (head, 403)):
         with pytest.raises(RefusedError) as refused:
-            attempt()
+            client.transfer(uid, txid, seller, seller.address, token)
         assert refused.value.status == status
     with pytest.raises(RefusedError) as locked:
         client.unlock(uid, head, seller, client.create_challenge(uid), {})

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from app.bitcoin.addresses import Network
 from demo.owner import Owner
 from tests.conftest import outside_settings
+from tests.e2e.system import processes_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -52,7 +52,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 def test_strangers_script_uses_the_api_and_down_leaves_nothing(directory: Path) -> None:
     up = _manage(directory, "up", "--detach", "--timeout", "90")
     assert up.returncode == 0, up.stderr
-    assert _processes_of(directory)
+    assert processes_of(directory)
 
     owner = Owner(Network.REGTEST).address
     told = subprocess.run(
@@ -77,7 +77,7 @@ def test_strangers_script_uses_the_api_and_down_leaves_nothing(directory: Path) 
 
     down = _manage(directory, "down")
     assert down.returncode == 0, down.stderr
-    assert _processes_of(directory) == []
+    assert processes_of(directory) == {}
     assert _manage(directory, "status").returncode == 1
     assert "Nothing was running" in _manage(directory, "down").stdout
 
@@ -92,17 +92,3 @@ def _manage(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
         timeout=110,
         check=False,
     )
-
-
-def _processes_of(directory: Path) -> list[str]:
-    """Commands of running processes that know this devnet's directory."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            known = [*process.cmdline(), *process.environ().values()]
-            is_dead = process.status() == psutil.STATUS_ZOMBIE
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        if not is_dead and any(str(directory) in text for text in known):
-            found.append(" ".join(process.cmdline()))
-    return found
