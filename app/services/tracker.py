@@ -17,6 +17,7 @@ from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.headers import POW_LIMIT_BITS
 from app.bitcoin.merkle import MerklePath
 from app.clients.chain_types import ChainStatus, HeaderAt
+from app.clients.outcomes import ClientError, UnexpectedAnswerError
 from app.domain.clock import utc_now
 from app.domain.states import TransactionEvent, TransactionStatus
 from app.logs import chain_event
@@ -54,7 +55,7 @@ def track() -> TrackingReport:
         return TrackingReport()
     statuses = chain.list_transaction_statuses([t.txid for t in due])
     headers: dict[str, HeaderAt] = {}
-    outcomes = [_step(t, statuses.get(t.txid, ChainStatus("unknown")), tip, headers) for t in due]
+    outcomes = [_look_at(t, statuses.get(t.txid), tip, headers) for t in due]
     report = TrackingReport(
         checked=len(due),
         mined=outcomes.count("mined"),
@@ -71,6 +72,27 @@ def _list_due() -> Sequence[ChainTransaction]:
         [TransactionStatus.ACCEPTED, TransactionStatus.MINED], utc_now(), _LIMIT
     )
     return [transaction for transaction in due if transaction.settled_at is not None]
+
+
+def _look_at(
+    transaction: ChainTransaction,
+    status: ChainStatus | None,
+    tip: int,
+    headers: dict[str, HeaderAt],
+) -> str:
+    if status is None:
+        # Nothing clear was said about it, which says nothing.
+        _look_again(transaction)
+        return "waiting"
+    try:
+        return _step(transaction, status, tip, headers)
+    except ClientError as error:
+        # It goes behind the others, whose answers may be better.
+        _look_again(transaction)
+        if not isinstance(error, UnexpectedAnswerError):
+            raise
+        logger.warning("tracking waits: %s", error, extra=chain_event("waiting", transaction.txid))
+        return "waiting"
 
 
 def _step(
