@@ -22,6 +22,12 @@ def fee_for_size(size_bytes: int, satoshis_per_kilobyte: int) -> int:
     return -(-size_bytes * satoshis_per_kilobyte // 1000)
 
 
+def raised_rate(fee_satoshis: int, size_bytes: int, cap: int) -> int:
+    """Return half as much again, per kilobyte, as a refused transaction paid, at most the cap."""
+    paid = -(-fee_satoshis * 1000 // size_bytes)
+    return min(cap, -(-paid * 3 // 2))
+
+
 def required_fee(transaction: Transaction, satoshis_per_kilobyte: int) -> int:
     """Return the fee that a transaction needs at its largest signed size."""
     return fee_for_size(signed_size(transaction), satoshis_per_kilobyte)

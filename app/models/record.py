@@ -72,6 +72,7 @@ class AuthenticationRecord(StatefulDocument):
     next_attempt_at = DateTimeField()
     attempts = IntField(default=0)
     reason = StringField()
+    satoshis_per_kilobyte = IntField()
     request_id = StringField()
     created_at = DateTimeField(default=utc_now)
     updated_at = DateTimeField(default=utc_now)
@@ -273,21 +274,43 @@ class AuthenticationRecord(StatefulDocument):
 
     @classmethod
     def return_rejected(
-        cls, transaction_id: ObjectId, *, reason: str, next_attempt_at: datetime, max_attempts: int
+        cls,
+        transaction_id: ObjectId,
+        *,
+        reason: str,
+        next_attempt_at: datetime,
+        max_attempts: int,
+        satoshis_per_kilobyte: int | None,
     ) -> int:
-        """Sends the records of a dead transaction back to pending; those out of tries fail."""
+        """Sends the records of a dead transaction back to pending; those out of tries fail.
+
+        `satoshis_per_kilobyte`, where given, is what the next transaction pays at least.
+        """
         mine = cls.objects(transaction_id=transaction_id)
         failed = mine.filter(attempts__gte=max_attempts - 1).transition(
             RecordEvent.GIVEN_UP, set__reason=reason, inc__attempts=1, **_UNSET_ALL
         )
+        raised = {}
+        if satoshis_per_kilobyte is not None:
+            raised["set__satoshis_per_kilobyte"] = satoshis_per_kilobyte
         returned = mine.transition(
             RecordEvent.RETURNED,
             set__reason=reason,
             set__next_attempt_at=next_attempt_at,
             inc__attempts=1,
+            **raised,
             **_UNSET_ANCHOR,
         )
         return int(failed) + int(returned)
+
+    @classmethod
+    def make_due(cls, ids: Sequence[ObjectId], now: datetime) -> int:
+        """Has pending records looked at as soon as possible; one under way has its transaction."""
+        return int(
+            cls.objects(id__in=list(ids), status=RecordStatus.PENDING.value).update(
+                set__next_attempt_at=now
+            )
+        )
 
     @classmethod
     def fail_unclaimed(cls, record_id: ObjectId, reason: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from bson import ObjectId
 from mongoengine import (
     BinaryField,
+    BooleanField,
     DateTimeField,
     EmbeddedDocument,
     EmbeddedDocumentField,
@@ -24,7 +25,9 @@ from mongoengine import (
 from app.bitcoin.transactions import Transaction, TxOutput
 from app.domain.clock import utc_now
 from app.domain.states import (
+    TRANSACTION_DEAD,
     TRANSACTION_MOVES,
+    TRANSACTION_WAITING,
     TransactionEvent,
     TransactionStatus,
 )
@@ -112,6 +115,7 @@ class ChainTransaction(StatefulDocument):
     next_attempt_at = DateTimeField()
     reason = StringField()
     conflicts = EmbeddedDocumentListField(ConflictField)
+    is_underpaid = BooleanField(default=False)
     settled_at = DateTimeField()
     proof = EmbeddedDocumentField(MerkleProofField)
     created_at = DateTimeField(default=utc_now)
@@ -189,17 +193,35 @@ class ChainTransaction(StatefulDocument):
         )
 
     @classmethod
+    def make_due(cls, ids: Sequence[ObjectId], now: datetime) -> int:
+        """Has transactions that have not ended looked at as soon as possible, as they are."""
+        live = cls.objects(id__in=list(ids), status__in=list(TRANSACTION_WAITING))
+        undone = cls.objects(
+            id__in=list(ids), status__in=list(TRANSACTION_DEAD), next_attempt_at__ne=None
+        )
+        return int(live.update(set__next_attempt_at=now)) + int(
+            undone.update(set__next_attempt_at=now)
+        )
+
+    @classmethod
     def reject(
-        cls, transaction_id: ObjectId, *, reason: str, conflicts: Mapping[str, str]
+        cls,
+        transaction_id: ObjectId,
+        *,
+        reason: str,
+        conflicts: Mapping[str, str],
+        is_underpaid: bool,
     ) -> ChainTransaction | None:
         """Notes the verdict that it can never be mined; answers it where this call decided.
 
-        `conflicts` maps outpoints to the transactions that spent them.
+        `conflicts` maps outpoints to the transactions that spent them; `is_underpaid` says that a
+        higher fee would have done.
         """
         decided = cls.objects(id=transaction_id).transition(
             TransactionEvent.REJECTED,
             set__reason=reason,
             set__next_attempt_at=utc_now(),
+            set__is_underpaid=is_underpaid,
             set__conflicts=[ConflictField(outpoint=o, txid=t) for o, t in conflicts.items()],
             **_GIVE_TXID_UP,
         )

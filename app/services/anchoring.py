@@ -87,7 +87,7 @@ def _lock(
     settings = extensions.get().settings
     needs = {
         record.transaction_id: Need(
-            (largest_output(record.content, settings.onchain_payload),), rate
+            (largest_output(record.content, settings.onchain_payload),), _rate(record, rate)
         )
         for record in records
     }
@@ -95,6 +95,11 @@ def _lock(
     funded = [(r, locked[r.transaction_id]) for r in records if r.transaction_id in locked]
     unfunded = [r for r in records if r.transaction_id not in locked]
     return funded, unfunded
+
+
+def _rate(record: AuthenticationRecord, today: int) -> int:
+    """A record whose transaction was refused for its fee pays more than the others."""
+    return max(today, record.satoshis_per_kilobyte or 0)
 
 
 def _sign(
@@ -111,6 +116,7 @@ def _sign(
             outputs=[endorsement.output],
             records=[_anchored(record, endorsement)],
             request_ids=[record.request_id] if record.request_id else [],
+            satoshis_per_kilobyte=_rate(record, rate),
         )
         for (record, coins), endorsement in zip(funded, endorsements, strict=True)
     ]

@@ -70,7 +70,7 @@ def _is_known_after_all(transaction: ChainTransaction, outcome: BroadcastOutcome
     if shown.is_known:
         return True
     if shown.spent_elsewhere or outcome.status in _NEVER_VALID:
-        _reject(transaction, outcome.reason, shown.spent_elsewhere)
+        _reject(transaction, outcome, shown.spent_elsewhere)
     else:
         _wait(transaction, outcome)
     return False
@@ -89,8 +89,16 @@ def _wait(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
     )
 
 
-def _reject(transaction: ChainTransaction, reason: str, conflicts: Mapping[str, str]) -> None:
-    rejected = ChainTransaction.reject(transaction.id, reason=reason, conflicts=conflicts)
+def _reject(
+    transaction: ChainTransaction, outcome: BroadcastOutcome, conflicts: Mapping[str, str]
+) -> None:
+    reason = outcome.reason
+    rejected = ChainTransaction.reject(
+        transaction.id,
+        reason=reason,
+        conflicts=conflicts,
+        is_underpaid=outcome.status is BroadcastStatus.FEE_TOO_LOW and not conflicts,
+    )
     if rejected is not None:
         logger.warning(
             "transaction rejected: %s",

@@ -31,6 +31,7 @@ class Draft:
     """What a transaction is to be: its outputs, the locked coins that pay, the records it carries.
 
     Outputs that pay one of our addresses, change among them, enter the pool when it is settled.
+    A rate of its own is for one that was refused at the usual one.
     """
 
     transaction_id: ObjectId
@@ -39,6 +40,7 @@ class Draft:
     outputs: Sequence[TxOutput]
     records: Sequence[AnchoredField] = ()
     request_ids: Sequence[str] = ()
+    satoshis_per_kilobyte: int | None = None
 
 
 def sign_all(drafts: Sequence[Draft], *, satoshis_per_kilobyte: int) -> list[ChainTransaction]:
@@ -53,7 +55,10 @@ def sign_all(drafts: Sequence[Draft], *, satoshis_per_kilobyte: int) -> list[Cha
         InsufficientFundsError: the coins don't pay for the outputs and the fee.
     """
     change = _change_address()
-    unsigned = [_build(draft, change, satoshis_per_kilobyte) for draft in drafts]
+    unsigned = [
+        _build(draft, change, draft.satoshis_per_kilobyte or satoshis_per_kilobyte)
+        for draft in drafts
+    ]
     requests = [
         SignRequest(coin.key_identifier, digest)
         for draft, transaction in zip(drafts, unsigned, strict=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from app import extensions
 from app.domain.backoff import backoff
 from app.domain.clock import utc_now
+from app.domain.fees import raised_rate
 from app.domain.states import TransactionStatus
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
@@ -18,7 +19,8 @@ def unwind(transaction: ChainTransaction) -> None:
     """Frees what a rejected or abandoned transaction held and sends its records back.
 
     An input that another transaction is shown to have spent becomes spent by that one. Records of a
-    rejected transaction have used up a try; those out of tries fail and so free their uid.
+    rejected transaction have used up a try; those out of tries fail and so free their uid. Where
+    only the fee was too low, they pay more the next time.
     """
     for conflict in transaction.conflicts:
         Utxo.mark_spent_elsewhere(conflict.outpoint, transaction.id, conflict.txid)
@@ -30,9 +32,17 @@ def unwind(transaction: ChainTransaction) -> None:
             reason=transaction.reason or "rejected by the network",
             next_attempt_at=now + backoff(transaction.attempts, base_seconds=1, cap_seconds=60),
             max_attempts=extensions.get().settings.max_anchor_attempts,
+            satoshis_per_kilobyte=_higher_rate(transaction),
         )
     else:
         AuthenticationRecord.return_abandoned(
             transaction.id, reason="its transaction was abandoned", next_attempt_at=now
         )
     ChainTransaction.finish_unwinding(transaction.id)
+
+
+def _higher_rate(transaction: ChainTransaction) -> int | None:
+    if not transaction.is_underpaid:
+        return None
+    cap = extensions.get().settings.fee_per_kb_max
+    return raised_rate(transaction.fee_satoshis, transaction.size_bytes, cap)

@@ -204,6 +204,34 @@ def test_a_fee_that_is_too_low_frees_everything_and_the_right_one_is_taken(lab: 
     check_confirmed_once(lab, [record])
 
 
+def test_a_record_refused_for_its_fee_pays_more_each_time_until_it_is_taken(lab: Lab) -> None:
+    lab.fill_pool(2)
+    [record] = lab.register_many(1)
+    # The chain wants 50; each try pays half as much again as the one before.
+    Setting.put(FEE_PER_KB, 10)
+
+    lab.sweep_until_quiet()
+
+    check_confirmed_once(lab, [record])
+    accepted = lab.transaction_of(lab.reload(record))
+    assert 50 <= accepted.fee_satoshis * 1000 / accepted.size_bytes < 75
+    assert ChainTransaction.objects(status=TransactionStatus.REJECTED.value).count() == 4
+
+
+def test_a_raised_fee_stops_at_the_cap(lab: Lab) -> None:
+    lab.configure(FEE_PER_KB_MAX="20")
+    lab.fill_pool(1)
+    [record] = lab.register_many(1)
+    Setting.put(FEE_PER_KB, 10)
+
+    lab.sweep_until_quiet()
+
+    assert lab.reload(record).status == RecordStatus.FAILED
+    dead = ChainTransaction.objects(status=TransactionStatus.REJECTED.value)
+    assert max(t.fee_satoshis * 1000 / t.size_bytes for t in dead) < 22
+    check_at_rest(lab)
+
+
 def test_d6_a_record_out_of_tries_fails_with_its_reason_and_frees_its_uid(lab: Lab) -> None:
     lab.configure(MAX_ANCHOR_ATTEMPTS="3")
     lab.fill_pool(1)
@@ -259,7 +287,10 @@ def test_late_verdicts_after_acceptance_change_nothing(lab: Lab) -> None:
 
     settlement.accept([transaction])
     settlement.settle([transaction])
-    assert ChainTransaction.reject(transaction.id, reason="late", conflicts={}) is None
+    assert (
+        ChainTransaction.reject(transaction.id, reason="late", conflicts={}, is_underpaid=False)
+        is None
+    )
     assert not ChainTransaction.postpone(
         transaction.id,
         status=TransactionStatus.COMMITTED.value,
@@ -281,7 +312,10 @@ def test_late_verdicts_after_rejection_change_nothing(lab: Lab) -> None:
     before = snapshot(lab)
 
     settlement.accept([transaction])
-    assert ChainTransaction.reject(transaction.id, reason="late", conflicts={}) is None
+    assert (
+        ChainTransaction.reject(transaction.id, reason="late", conflicts={}, is_underpaid=False)
+        is None
+    )
 
     assert snapshot(lab) == before
     assert AuthenticationRecord.objects.get().status == RecordStatus.PENDING

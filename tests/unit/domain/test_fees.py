@@ -11,6 +11,7 @@ from app.domain.fees import (
     DUST_SATOSHIS,
     InsufficientFundsError,
     fee_for_size,
+    raised_rate,
     required_fee,
     spending_cost,
     with_change,
@@ -87,3 +88,13 @@ def test_inputs_that_lack_a_satoshi_are_refused() -> None:
     with pytest.raises(InsufficientFundsError, match="lack 1 satoshis") as caught:
         with_change(spending(need - 1), HASH160, 1_000)
     assert caught.value.missing_satoshis == 1
+
+
+@pytest.mark.parametrize(
+    ("fee_satoshis", "size_bytes", "cap", "rate"),
+    [(50, 1000, 2000, 75), (51, 1000, 2000, 77), (1, 1000, 2000, 2), (50, 1000, 60, 60)],
+)
+def test_a_refused_fee_is_raised_by_half_up_to_the_cap(
+    fee_satoshis: int, size_bytes: int, cap: int, rate: int
+) -> None:
+    assert raised_rate(fee_satoshis, size_bytes, cap) == rate
