@@ -131,4 +131,6 @@ TRANSACTION_LIVE = frozenset(
 TRANSACTION_ON_NETWORK = frozenset(
     {TransactionStatus.ACCEPTED, TransactionStatus.MINED, TransactionStatus.FINAL}
 )
+# Somebody has to look at it again: commit, send, settle or track it.
+TRANSACTION_WAITING = TRANSACTION_LIVE - {TransactionStatus.FINAL}
 TRANSACTION_DEAD = frozenset({TransactionStatus.ABANDONED, TransactionStatus.REJECTED})

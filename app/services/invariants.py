@@ -17,6 +17,7 @@ from typing import Any
 from app.clients.outcomes import ClientError
 from app.domain.states import (
     TRANSACTION_LIVE,
+    TRANSACTION_WAITING,
     RecordStatus,
     TransactionStatus,
     UtxoStatus,
@@ -97,12 +98,7 @@ _PATCH_RULES: Mapping[str, Callable[[Patch], Iterable[Problem]]] = {
     "patch-head-is-fold": consistency.find_false_head,
 }
 _WAITING_RECORDS = [RecordStatus.PENDING.value, RecordStatus.ANCHORING.value]
-_WAITING_TRANSACTIONS = [
-    TransactionStatus.SIGNED.value,
-    TransactionStatus.COMMITTED.value,
-    TransactionStatus.ACCEPTED.value,
-    TransactionStatus.MINED.value,
-]
+_WAITING_TRANSACTIONS = [status.value for status in TRANSACTION_WAITING]
 _FREE = [UtxoStatus.UNCONFIRMED.value, UtxoStatus.AVAILABLE.value]
 _SET = {"$ne": None}
 
