@@ -85,7 +85,7 @@ class _Finding:
     id: str
 
 
-_CHAIN_RULE = "pool-equals-chain"
+CHAIN_RULE = "pool-equals-chain"
 _ONCE_RULE = "outpoint-spent-once"
 _GROUP_RULES: Mapping[str, Callable[[Group], Iterable[Problem]]] = {
     "bytes-match-document": consistency.find_false_bytes,
@@ -196,19 +196,25 @@ _CONDITIONS = (
 
 def check(
     *,
+    ask_database: bool = True,
     ask_chain: bool = True,
     pause_seconds: float = SECOND_LOOK_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Report:
-    """Checks every rule on everything that is stored; the one about the chain with `ask_chain`.
+    """Checks the rules about what is stored, and the one that compares it with the chain.
 
     A chain service that is away is no violation and no success: its rule is not checked.
     """
-    sources = dict(_SOURCES)
-    not_checked: dict[str, str] = {}
-    if not ask_chain:
-        del sources[_CHAIN_RULE]
-        not_checked[_CHAIN_RULE] = "not asked for"
+    sources = {
+        name: find
+        for name, find in _SOURCES.items()
+        if (ask_chain if name == CHAIN_RULE else ask_database)
+    }
+    not_checked = {
+        rule: "not asked for"
+        for rule in RULES
+        if not (ask_chain if rule == CHAIN_RULE else ask_database)
+    }
     found = _look(sources, not_checked)
     suspicious = {name: sources[name] for name, findings in found.items() if findings}
     if suspicious:
@@ -220,13 +226,17 @@ def check(
         not_checked=not_checked,
         violations=_summarise(f for findings in found.values() for f in findings),
     )
+    _log(report)
+    return report
+
+
+def _log(report: Report) -> None:
     for violation in report.violations:
         logger.error(
             "invariant violated: %s",
             violation.rule,
             extra={"event": "invariant.violated", **asdict(violation)},
         )
-    return report
 
 
 def _look(
@@ -293,15 +303,16 @@ def _find_double_spends() -> Iterator[_Finding]:
 
 
 def _find_on_chain() -> Iterator[_Finding]:
-    return (_Finding(_CHAIN_RULE, *found) for found in chain_consistency.find_differences())
+    return (_Finding(CHAIN_RULE, *found) for found in chain_consistency.find_differences())
 
 
 _SOURCES: Mapping[str, Callable[[], Iterator[_Finding]]] = {
-    "conditions": _find_by_condition,
+    _ONCE_RULE: _find_double_spends,
     "groups": _find_in_groups,
     "patches": _find_in_patches,
-    _ONCE_RULE: _find_double_spends,
-    _CHAIN_RULE: _find_on_chain,
+    "conditions": _find_by_condition,
+    # The only one that an outside service can keep from being checked.
+    CHAIN_RULE: _find_on_chain,
 }
 RULES: tuple[str, ...] = tuple(
     dict.fromkeys(
@@ -310,7 +321,7 @@ RULES: tuple[str, ...] = tuple(
             *_GROUP_RULES,
             *_PATCH_RULES,
             *(condition.rule for condition in _CONDITIONS),
-            _CHAIN_RULE,
+            CHAIN_RULE,
         )
     )
 )
