@@ -32,7 +32,7 @@ def alive() -> Response:
 def ready() -> Response:
     """Tell whether every part that the service needs answers"""
     readiness = service.check()
-    if readiness.is_ready:
-        return answer({"ready": True})
-    missing = {part: reason for part, reason in readiness.parts.items() if reason is not None}
-    return answer({"ready": False, "parts": missing}, 503)
+    problems = readiness.problems
+    if not readiness.is_ready:
+        return answer({"ready": False, "parts": problems}, 503)
+    return answer({"ready": True, "degraded": problems} if problems else {"ready": True})

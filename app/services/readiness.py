@@ -28,6 +28,11 @@ class Readiness:
     is_ready: bool
     parts: Mapping[str, str | None]
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """The parts that do not answer, with the reason."""
+        return {part: reason for part, reason in self.parts.items() if reason is not None}
+
 
 # Outside services are asked at most this often, whoever polls.
 _OUTSIDE_SECONDS = 10.0
@@ -43,11 +48,22 @@ def check() -> Readiness:
         "redis": _ask("redis", _check_redis),
         "signer": _ask_seldom("signer", current.kms.ping),
         "chain": _ask_seldom("chain", current.chain.ping),
+        **_broadcaster_parts(),
     }
     needed = ["database", "redis"]
     if not current.settings.jobs_async:
         needed += ["signer", "chain"]
     return Readiness(all(parts[name] is None for name in needed), parts)
+
+
+def _broadcaster_parts() -> dict[str, str | None]:
+    """A broadcaster that failed again and again is left alone for a while, and says so here."""
+    return {
+        f"broadcaster {name}": None
+        if state.until is None or state.position == "closed"
+        else f"left alone after repeated failures until {state.until:%H:%M:%S} UTC"
+        for name, state in extensions.get().broadcaster.circuit_states().items()
+    }
 
 
 _indexed: set[str] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Alive(BaseModel):
@@ -12,7 +12,10 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
+    """`degraded` names parts that are away while records are still accepted and kept."""
+
     ready: Literal[True]
+    degraded: dict[str, str] = Field(default={}, description="part: reason; absent without any")
 
 
 class NotReady(BaseModel):

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import pytest
 from bson import ObjectId
 
+from app import extensions
+from app.clients.circuit import Circuit
 from app.services import tracker
 from tests.integration.api.caller import Caller
 from tests.integration.services.lab import Owner
@@ -160,3 +162,18 @@ def test_o2_not_ready_names_the_part(caller: Caller, part: str, settings: dict[s
     assert body["ready"] is False
     assert list(body["parts"]) == [part]
     caller.start()
+
+
+def test_ready_tells_that_a_broadcaster_is_left_alone(caller: Caller) -> None:
+    caller.start(JOBS_ASYNC="1")
+    circuit = Circuit("whatsonchain", extensions.get().redis, failures=1, open_seconds=60)
+    circuit.fail("no answer")
+
+    response = caller.get("/ready")
+
+    assert response.status_code == 200
+    body: Any = response.json
+    assert body["ready"] is True
+    assert "left alone" in body["degraded"]["broadcaster whatsonchain"]
+    circuit.succeed()
+    assert caller.get("/ready").json == {"ready": True}
