@@ -21,7 +21,7 @@ def refresh() -> int | None:
 
     An old answer is kept until it is too old to be used, so that a silent service changes nothing.
     """
-    rate = extensions.get().chain.get_fee_recommendation()
+    rate = extensions.get().broadcaster.fee_policy()
     if rate is None:
         return None
     Setting.put(FEE_POLICY, rate)

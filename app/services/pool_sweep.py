@@ -187,7 +187,7 @@ def _plan_outputs(coins: Sequence[Utxo]) -> SweepPlan:
         satoshis_per_kilobyte=today.satoshis_per_kilobyte,
         max_inputs=today.sweep_max_inputs,
     )
-    return SweepPlan(len(coins), 1, today.satoshis_per_kilobyte, tuple(rounds))
+    return SweepPlan(len(coins), 0, today.satoshis_per_kilobyte, tuple(rounds))
 
 
 def _run(

@@ -23,10 +23,11 @@ from app.bitcoin.scripts import p2pkh_unlocking_script
 from app.bitcoin.sighash import sighashes
 from app.bitcoin.transactions import Outpoint, Transaction, TxInput, TxOutput
 from app.config import Settings, load_settings
+from app.models.record import AuthenticationRecord
 from app.models.setting import Setting
 from app.models.transaction import ChainTransaction
 from app.models.utxo import NewUtxo, Utxo
-from app.services import pool_sync
+from app.services import pool_sync, registration
 from devnet.supervisor import Devnet
 from tests.integration.pool.signer_thread import SignerThread
 
@@ -50,6 +51,8 @@ class World:
         self._control = devnet.env["CHAIN_CONTROL_URL"]
         self.environ: dict[str, str] = {}
         self.configure()
+        # What other tests have left in the mempool is none of ours.
+        self.mine()
         self.first_height = self._height() + 1
 
     def configure(self, **overrides: str) -> Settings:
@@ -141,6 +144,16 @@ class World:
 
     def _height(self) -> int:
         return int(requests.get(f"{self._control}/stats", timeout=10).json()["height"])
+
+    # The service
+
+    def register(self, uid: str = "NFC-1") -> AuthenticationRecord:
+        """Accepts a registration."""
+        return registration.register(
+            product={"uid_tag_id": uid, "product_name": "Rain jacket"},
+            metadata={"notes": "blue, size M"},
+            owner=STRANGER.public_key.address(Network.REGTEST),
+        ).record
 
     # The database
 
