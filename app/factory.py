@@ -12,9 +12,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import extensions, logs
 from app.api import authentication, bodies, errors, headers, tracing, validation
+from app.api.admin import admin
 from app.api.custody import custody
 from app.api.documents import documents
 from app.api.health import health
+from app.api.metrics import metrics
 from app.api.patches import patches
 from app.api.routing import UidConverter, without_trailing_slash
 from app.api.schemas.errors import ErrorBody
@@ -24,7 +26,7 @@ from app.config import Settings, ignored_settings, load_settings
 
 logger = logging.getLogger(__name__)
 
-BLUEPRINTS = (health, documents, patches, verification, custody, unlocking)
+BLUEPRINTS = (health, metrics, documents, patches, verification, custody, unlocking, admin)
 
 
 def create_app(

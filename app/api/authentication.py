@@ -22,15 +22,20 @@ _BEARER = "Bearer "
 
 @dataclass(frozen=True)
 class Authentication:
-    """A way to authenticate: its scheme in the OpenAPI document (None for anyone) and its check."""
+    """A way to authenticate: its scheme in the OpenAPI document (None for anyone) and its check.
+
+    Whether an optional one is asked for is a matter of settings.
+    """
 
     scheme: str | None
     check: Callable[[], None]
+    is_optional: bool = False
 
     @property
     def security(self) -> list[dict[str, list[str]]]:
         """The security requirement as an OpenAPI operation writes it."""
-        return [] if self.scheme is None else [{self.scheme: []}]
+        nothing: list[dict[str, list[str]]] = [{}] if self.is_optional else []
+        return nothing if self.scheme is None else [*nothing, {self.scheme: []}]
 
 
 def _check_nothing() -> None:
@@ -45,6 +50,11 @@ def _check_api_key() -> None:
         raise UnauthorizedError("the header x-api-key is missing or wrong")
 
 
+def _check_metrics_key() -> None:
+    if extensions.get().settings.metrics_require_api_key:
+        _check_api_key()
+
+
 def _check_bearer_token() -> None:
     header = request.headers.get("Authorization", "")
     token = header.removeprefix(_BEARER).strip()
@@ -55,6 +65,7 @@ def _check_bearer_token() -> None:
 
 ANYONE = Authentication(None, _check_nothing)
 API_KEY = Authentication("apiKey", _check_api_key)
+METRICS_KEY = Authentication("apiKey", _check_metrics_key, is_optional=True)
 BEARER = Authentication("bearer", _check_bearer_token)
 
 

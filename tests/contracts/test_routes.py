@@ -12,7 +12,7 @@ from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import create_app
-from app.api.authentication import ANYONE, API_KEY, BEARER, declared_by
+from app.api.authentication import ANYONE, API_KEY, BEARER, METRICS_KEY, declared_by
 
 ENVIRON = {
     "APP_ENV": "test",
@@ -34,6 +34,7 @@ CONTRACT = {
     ("GET", "/__ping"): ANYONE,
     ("GET", "/health"): ANYONE,
     ("GET", "/ready"): ANYONE,
+    ("GET", "/metrics"): METRICS_KEY,
     ("POST", "/v1/patches"): API_KEY,
     ("GET", "/v1/patches/verify/{uid_tag_id}"): ANYONE,
     ("GET", "/v1/patches/{uid_tag_id}/history"): ANYONE,
@@ -42,6 +43,10 @@ CONTRACT = {
     ("POST", "/v1/patches/{uid_tag_id}/unlock-content"): API_KEY,
     ("GET", "/v1/patches/pending/registration/{record_id}"): ANYONE,
     ("GET", "/v1/patches/pending/transfer/{record_id}"): ANYONE,
+    ("GET", "/v1/admin/utxo-health"): API_KEY,
+    ("POST", "/v1/admin/utxo-maintain"): API_KEY,
+    ("POST", "/v1/admin/utxo-maintenance"): API_KEY,
+    ("GET", "/v1/admin/invariants"): API_KEY,
 }
 UNDOCUMENTED = {("GET", "/openapi.json")}
 
@@ -81,7 +86,7 @@ def operations_of(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, A
 
 def test_every_route_declares_its_authentication(app: Flask) -> None:
     for endpoint, view in app.view_functions.items():
-        assert declared_by(view) in (ANYONE, API_KEY, BEARER), endpoint
+        assert declared_by(view) in (ANYONE, API_KEY, BEARER, METRICS_KEY), endpoint
 
 
 def test_routes_are_those_of_the_contract(app: Flask) -> None:
@@ -106,7 +111,7 @@ def test_document_names_the_authentication(document: dict[str, Any]) -> None:
 
 
 def test_failures_are_documented_with_the_shared_body(document: dict[str, Any]) -> None:
-    shared = {"ErrorBody", "VerificationNotFound", "VerificationFailed", "NotReady"}
+    shared = {"ErrorBody", "VerificationNotFound", "VerificationFailed", "NotReady", "AdminFailure"}
     for route, operation in operations_of(document).items():
         failures = {s: r for s, r in operation["responses"].items() if int(s) >= 400}
         assert "500" in failures, route
@@ -119,7 +124,14 @@ def test_failures_are_documented_with_the_shared_body(document: dict[str, Any]) 
 
 def test_bodies_take_no_unknown_members(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("RegistrationBody", "Product", "Metadata", "Ownership", "TransferBody"):
+    for name in (
+        "RegistrationBody",
+        "Product",
+        "Metadata",
+        "Ownership",
+        "TransferBody",
+        "MaintenanceBody",
+    ):
         assert schemas[name]["additionalProperties"] is False, name
 
 
