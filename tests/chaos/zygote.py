@@ -1,0 +1,123 @@
+"""A process that has everything imported and forks others from itself, within milliseconds.
+
+`python -m tests.chaos.zygote` reads one JSON command a line and answers each with one line:
+`{"start": {...}}` answers `{"pid": n}`, `{"wait": pid}` answers `{"code": n}`, below 0 for a signal.
+It has no connections and no threads of its own, so its children begin as clean as any process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from celery.bin.celery import celery
+
+from app import extensions, logs
+from app.config import load_settings
+from app.services import registration
+from tasks.worker import app
+from tests.chaos import points
+
+ENDS = {
+    "kill": points.die,
+    "kill_with_parent": points.die_with_parent,
+    "stop": points.fall_asleep,
+}
+# What the web part does for a request, beside the tasks of workers.
+ACCEPT = "accept-registration"
+# Production's beat, only faster.
+QUICK_SECONDS = {
+    "sweep-unfinished": 0.3,
+    "reap-locks": 0.5,
+    "track-transactions": 1.0,
+    "sync-pool": 2.0,
+    "split-pool": 2.0,
+    "sweep-dust": 2.0,
+}
+
+
+def main() -> None:
+    """Serves until the standard input ends."""
+    app.loader.import_default_modules()
+    for line in sys.stdin:
+        command = json.loads(line)
+        if "start" in command:
+            answer = {"pid": _start(command["start"])}
+        else:
+            _, status = os.waitpid(command["wait"], 0)
+            answer = {"code": os.waitstatus_to_exitcode(status)}
+        sys.stdout.write(f"{json.dumps(answer)}\n")
+        sys.stdout.flush()
+
+
+def _start(job: Mapping[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        _become_own_process()
+        _run(job)
+    except SystemExit as error:
+        os._exit(error.code if isinstance(error.code, int) else 1)
+    except BaseException:  # noqa: BLE001 - the child ends here, whatever it was
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _become_own_process() -> None:
+    """Leaves the session and the pipes of the zygote."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+
+
+def _run(job: Mapping[str, Any]) -> None:
+    os.environ.update(job["environment"])
+    if job["trace"]:
+        points.watch(points.writing_to(Path(job["trace"])))
+    elif job["point"]:
+        points.watch(points.ending_at(job["point"], end=ENDS[job["end"]]))
+    if job["celery"]:
+        _run_celery(job["celery"])
+    else:
+        _run_task(job)
+
+
+def _run_celery(words: Sequence[str]) -> None:
+    """Becomes a worker or beat: from here on it is Celery's own main."""
+    for name, seconds in QUICK_SECONDS.items():
+        entry = app.conf.beat_schedule[name]
+        entry["schedule"] = seconds
+        entry["options"]["expires"] = 2 * seconds
+    celery(["-A", "tasks.worker", *words])
+
+
+def _run_task(job: Mapping[str, Any]) -> None:
+    """Does one task, with connections of its own."""
+    extensions.init(load_settings())
+    time.sleep(max(0.0, job["not_before"] - time.time()))
+    logs.request_id.set(job["request_id"])
+    if job["task"] == ACCEPT:
+        _accept(**job["arguments"])
+    else:
+        app.tasks[job["task"]](**job["arguments"])
+
+
+def _accept(uid: str, owner: str) -> None:
+    registration.register(
+        product={"uid_tag_id": uid, "product_name": "Rain jacket"},
+        metadata={"notes": "blue, size M"},
+        owner=owner,
+    )
+
+
+if __name__ == "__main__":
+    main()
