@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 import redis
@@ -15,6 +17,15 @@ from devnet.supervisor import Devnet
 # The world around the application. The application itself runs inside the test, or is started
 # by the tests that need its processes.
 WORLD = ("database", "redis", "mail", "chain", "signer")
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the run as Ctrl-C does, so that fixtures stop the processes they started."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def outside_settings() -> dict[str, str]:
