@@ -85,9 +85,7 @@ class Story:
             step.note = f"{report['added']} outputs added"
         with self._stage.step(f"manage.py utxo split --target {target}", "signer") as step:
             split = self._operator.split_pool(target)
-            if not split.get("is_accepted", True):
-                raise DemoError(f"the network has not taken the split {split['txid']} yet")
-            step.note = f"{split['outputs']} outputs" if split["outputs"] else "there are enough"
+            step.note = f"{split['outcome']}, {split['outputs']} outputs"
 
     def _register(self) -> None:
         with self._stage.step(f"Register {len(self._patches)} products", "worker") as step:

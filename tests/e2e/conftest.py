@@ -59,4 +59,4 @@ def _fill_pool(chain: ChainClient, exports: dict[str, str]) -> None:
     chain.mine()
     operator = Operator(exports)
     assert operator.sync_pool()["added"] == 1
-    assert operator.split_pool(POOL_OUTPUTS)["is_accepted"]
+    assert operator.split_pool(POOL_OUTPUTS)["outcome"] == "done"
