@@ -165,6 +165,8 @@ class ChainTransaction(StatefulDocument):
 
         Those that someone else moved there before are among them: the event is idempotent.
         """
+        if not ids:
+            return set()
         cls.objects(id__in=list(ids)).transition(event, **changes)
         target = cls.moves[event].target
         return set(cls.objects(id__in=list(ids), status=target).scalar("id"))
@@ -180,6 +182,15 @@ class ChainTransaction(StatefulDocument):
                 **_GIVE_TXID_UP,
             )
         )
+
+    @classmethod
+    def look_again(cls, ids: Sequence[ObjectId], next_attempt_at: datetime) -> None:
+        """Sets when transactions that the network has are looked at next."""
+        if ids:
+            cls.objects(
+                id__in=list(ids),
+                status__in=[TransactionStatus.ACCEPTED, TransactionStatus.MINED],
+            ).update(set__next_attempt_at=next_attempt_at)
 
     @classmethod
     def postpone(

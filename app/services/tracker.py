@@ -8,16 +8,17 @@ same bytes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 from app import extensions
 from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.headers import POW_LIMIT_BITS
 from app.bitcoin.merkle import MerklePath
 from app.clients.chain_types import ChainStatus, HeaderAt
-from app.clients.outcomes import ClientError, UnexpectedAnswerError
+from app.clients.outcomes import UnexpectedAnswerError
 from app.domain.clock import utc_now
 from app.domain.states import TransactionEvent, TransactionStatus
 from app.logs import chain_event
@@ -28,6 +29,16 @@ from app.services import delivery
 logger = logging.getLogger(__name__)
 
 _LIMIT = 500
+
+
+class Outcome(StrEnum):
+    """What one look at one transaction found."""
+
+    WAITING = "waiting"
+    MINED = "mined"
+    FINAL = "final"
+    REORGANISED = "reorganised"
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ def track() -> TrackingReport:
     """Asks the chain about every settled transaction that is due.
 
     Raises:
-        ServiceUnavailableError: the chain service is away; nothing changes.
+        ServiceUnavailableError: the chain service is away; what it said before counts.
     """
     chain = extensions.get().chain
     due = _list_due()
@@ -55,13 +66,20 @@ def track() -> TrackingReport:
         return TrackingReport()
     statuses = chain.list_transaction_statuses([t.txid for t in due])
     headers: dict[str, HeaderAt] = {}
-    outcomes = [_look_at(t, statuses.get(t.txid), tip, headers) for t in due]
+    sorted_out: dict[Outcome, list[ChainTransaction]] = {outcome: [] for outcome in Outcome}
+    try:
+        for transaction in due:
+            outcome = _look_at(transaction, statuses.get(transaction.txid), tip, headers)
+            sorted_out[outcome].append(transaction)
+    finally:
+        _apply(sorted_out)
+    counts = {outcome: len(found) for outcome, found in sorted_out.items()}
     report = TrackingReport(
         checked=len(due),
-        mined=outcomes.count("mined"),
-        final=outcomes.count("final"),
-        reorganised=outcomes.count("reorganised"),
-        resent=outcomes.count("resent"),
+        mined=counts[Outcome.MINED],
+        final=counts[Outcome.FINAL],
+        reorganised=counts[Outcome.REORGANISED],
+        resent=counts[Outcome.DROPPED],
     )
     logger.info("tracked", extra={"event": "tracking", "tip_height": tip, **asdict(report)})
     return report
@@ -79,64 +97,81 @@ def _look_at(
     status: ChainStatus | None,
     tip: int,
     headers: dict[str, HeaderAt],
-) -> str:
+) -> Outcome:
     if status is None:
         # Nothing clear was said about it, which says nothing.
-        _look_again(transaction)
-        return "waiting"
-    try:
-        return _step(transaction, status, tip, headers)
-    except ClientError as error:
-        # It goes behind the others, whose answers may be better.
-        _look_again(transaction)
-        if not isinstance(error, UnexpectedAnswerError):
-            raise
-        logger.warning("tracking waits: %s", error, extra=chain_event("waiting", transaction.txid))
-        return "waiting"
-
-
-def _step(
-    transaction: ChainTransaction, status: ChainStatus, tip: int, headers: dict[str, HeaderAt]
-) -> str:
+        return Outcome.WAITING
     if status.kind == "mined":
-        return _mined(transaction, status, tip, headers)
+        return _look_at_mined(transaction, status, tip, headers)
     if transaction.status == TransactionStatus.MINED:
-        _move(transaction, TransactionEvent.REORGANISED, unset__proof=True)
-        return "reorganised"
-    if status.kind == "unknown":
-        return _send_again(transaction)
-    _look_again(transaction)
-    return "waiting"
+        return Outcome.REORGANISED
+    return Outcome.DROPPED if status.kind == "unknown" else Outcome.WAITING
 
 
-def _mined(
+def _look_at_mined(
     transaction: ChainTransaction, status: ChainStatus, tip: int, headers: dict[str, HeaderAt]
-) -> str:
+) -> Outcome:
     proof = transaction.proof
-    if proof is None or proof.block_hash != status.block_hash:
+    if proof is not None and proof.block_hash == status.block_hash:
+        confirmations = tip - proof.block_height + 1
+        is_deep = confirmations >= extensions.get().settings.final_confirmations
+        return Outcome.FINAL if is_deep else Outcome.WAITING
+    try:
         proof = _prove(transaction, headers)
-        if proof is None:
-            _look_again(transaction)
-            return "waiting"
-        _move(transaction, TransactionEvent.MINED, set__proof=proof)
-        logger.info(
-            "transaction mined",
-            extra=chain_event(
-                "mined",
-                transaction.txid,
-                block_height=proof.block_height,
-                request_ids=list(transaction.request_ids),
-            ),
-        )
-        return "mined"
-    confirmations = tip - proof.block_height + 1
-    if confirmations >= extensions.get().settings.final_confirmations:
-        ChainTransaction.move_all(
-            [transaction.id], TransactionEvent.BURIED, unset__next_attempt_at=True
-        )
-        return "final"
-    _look_again(transaction)
-    return "waiting"
+    except UnexpectedAnswerError as error:
+        # Its own answer is bad; those of others may be better.
+        logger.warning("tracking waits: %s", error, extra=chain_event("waiting", transaction.txid))
+        return Outcome.WAITING
+    if proof is None:
+        return Outcome.WAITING
+    ChainTransaction.move_all(
+        [transaction.id],
+        TransactionEvent.MINED,
+        set__proof=proof,
+        set__next_attempt_at=_next_look(),
+    )
+    logger.info(
+        "transaction mined",
+        extra=chain_event(
+            "mined",
+            transaction.txid,
+            block_height=proof.block_height,
+            request_ids=list(transaction.request_ids),
+        ),
+    )
+    return Outcome.MINED
+
+
+def _apply(sorted_out: Mapping[Outcome, Sequence[ChainTransaction]]) -> None:
+    """Notes what was seen, one update an outcome; sends what was dropped, parents first."""
+    ids = {outcome: [t.id for t in found] for outcome, found in sorted_out.items()}
+    ChainTransaction.move_all(
+        ids[Outcome.FINAL], TransactionEvent.BURIED, unset__next_attempt_at=True
+    )
+    ChainTransaction.move_all(
+        ids[Outcome.REORGANISED],
+        TransactionEvent.REORGANISED,
+        unset__proof=True,
+        set__next_attempt_at=_next_look(),
+    )
+    dropped = sorted_out[Outcome.DROPPED]
+    if dropped:
+        outcomes = delivery.send(dropped)
+        for transaction in dropped:
+            logger.warning(
+                "transaction was dropped, sent again",
+                extra=chain_event(
+                    "sent",
+                    transaction.txid,
+                    outcome=outcomes[transaction.txid].status.value,
+                    request_ids=list(transaction.request_ids),
+                ),
+            )
+    ChainTransaction.look_again([*ids[Outcome.WAITING], *ids[Outcome.DROPPED]], _next_look())
+
+
+def _next_look() -> datetime:
+    return utc_now() + timedelta(seconds=extensions.get().settings.track_interval_seconds)
 
 
 def _prove(transaction: ChainTransaction, headers: dict[str, HeaderAt]) -> MerkleProofField | None:
@@ -164,28 +199,4 @@ def _prove(transaction: ChainTransaction, headers: dict[str, HeaderAt]) -> Merkl
         tx_index=tsc.index,
         merkle_path=path.to_bytes(),
         block_header=at.header.to_bytes(),
-    )
-
-
-def _send_again(transaction: ChainTransaction) -> str:
-    outcome = delivery.send([transaction])[transaction.txid]
-    logger.warning(
-        "transaction was dropped, sent again",
-        extra=chain_event("sent", transaction.txid, outcome=outcome.status.value),
-    )
-    _look_again(transaction)
-    return "resent"
-
-
-def _move(transaction: ChainTransaction, event: TransactionEvent, **changes: object) -> None:
-    interval = timedelta(seconds=extensions.get().settings.track_interval_seconds)
-    ChainTransaction.objects(id=transaction.id).transition(
-        event, set__next_attempt_at=utc_now() + interval, **changes
-    )
-
-
-def _look_again(transaction: ChainTransaction) -> None:
-    interval = timedelta(seconds=extensions.get().settings.track_interval_seconds)
-    ChainTransaction.objects(id=transaction.id, status=transaction.status).update_one(
-        set__next_attempt_at=utc_now() + interval
     )
