@@ -92,11 +92,11 @@ def _print_invariants(report: Report) -> None:
     rows = [(rule, "VIOLATED" if rule in broken else "holds") for rule in report.checked]
     rows += [(rule, f"not checked: {reason}") for rule, reason in report.not_checked.items()]
     show_rows("Invariants", ("rule", "result"), rows)
-    show_rows(
-        "Violations",
-        ("rule", "what", "count", "first ids"),
-        [(v.rule, v.detail, v.count, "\n".join(v.ids)) for v in report.violations],
-    )
+    for violation in report.violations:
+        click.echo(f"\n{violation.rule}: {violation.detail} ({violation.count})")
+        # A line each, never folded: people copy them.
+        for each in violation.ids:
+            click.echo(f"  {each}")
 
 
 def _exit_code(report: Report, *, no_chain: bool) -> ExitCode:
