@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 
 from app import extensions
+from app.clients.fee_page import read_fee_page
+from app.errors import InvalidInputError
 from app.models.setting import FEE_PER_KB, FEE_POLICY, Setting
 from app.services import knobs
 
@@ -30,8 +32,28 @@ def refresh() -> int | None:
 
 
 def fix(rate: int) -> None:
-    """Makes the operator's rate count, whatever the network says."""
+    """Makes the operator's rate count, whatever the network says.
+
+    Raises:
+        InvalidInputError: it is not between 1 and FEE_PER_KB_MAX, so it would be ignored.
+    """
+    most = extensions.get().settings.fee_per_kb_max
+    if not 1 <= rate <= most:
+        raise InvalidInputError.for_field("fee", f"{rate} is not from 1 to FEE_PER_KB_MAX={most}")
     Setting.put(FEE_PER_KB, rate)
+    logger.info("fee fixed", extra={"event": "fee.fixed", "satoshis_per_kilobyte": rate})
+
+
+def fix_from_page(url: str) -> int:
+    """Takes the operator's rate from a web page; answers it.
+
+    Raises:
+        ServiceUnavailableError: the page does not answer with a fee.
+        InvalidInputError: see `fix`.
+    """
+    rate = read_fee_page(url)
+    fix(rate)
+    return rate
 
 
 def unfix() -> bool:

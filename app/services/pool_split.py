@@ -140,9 +140,12 @@ def split_under(
 def ask_if_low(today: Knobs) -> None:
     """Has the pool filled up by a worker where it is below its low water mark.
 
-    Cheap: counts up to the mark, and asks at most once in ten seconds.
+    Cheap: counts up to the mark, and asks at most once in ten seconds. Without workers, in
+    synchronous mode, nobody would take the messages away.
     """
     settings = extensions.get().settings
+    if not settings.jobs_async:
+        return
     asked_at = _asked_at.get(settings.db_name)
     if asked_at is not None and time.monotonic() - asked_at < _ASK_SECONDS:
         return

@@ -286,6 +286,12 @@ def test_a_pass_that_finds_the_pool_low_has_it_filled_at_once(
     assert enqueued == ["split-pool"]
 
 
+def test_without_workers_nobody_is_asked(world: World, enqueued: list[str]) -> None:
+    world.configure(JOBS_ASYNC="0")
+    pool_split.ask_if_low(knobs.load())
+    assert enqueued == []
+
+
 def test_anchoring_asks_for_a_split_when_it_leaves_the_pool_low(
     world: World, enqueued: list[str]
 ) -> None:

@@ -70,9 +70,13 @@ class World:
             **overrides,
         }
         self.settings = load_settings(self.environ)
+        self.reopen()
+        return self.settings
+
+    def reopen(self) -> None:
+        """Makes the services anew, as another process would."""
         self.close()
         extensions.init(self.settings)
-        return self.settings
 
     @property
     def address(self) -> str:
