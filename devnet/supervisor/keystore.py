@@ -30,19 +30,18 @@ def prepare_keystore(site: Site) -> None:
     if "keys" in site.state:
         return
     directory = make_private_directory(site.data_directory("signer"))
-    if not (directory / "keystore.json").exists():
+    keys: dict[str, Any] = {}
+    if (directory / "keystore.json").exists():
+        keys = {
+            key["keyIdentifier"]: key for key in json.loads(_run_signer(site, "list", "--json"))
+        }
+    else:
         _run_signer(site, "init")
-    present = {key["keyIdentifier"] for key in _list_keys(site)}
     for name in KEYS:
-        if name not in present:
-            _run_signer(site, "add-key", name, "--purpose", name)
-    site.state["keys"] = {key["keyIdentifier"]: key for key in _list_keys(site)}
+        if name not in keys:
+            keys[name] = json.loads(_run_signer(site, "add-key", name, "--purpose", name, "--json"))
+    site.state["keys"] = keys
     site.save()
-
-
-def _list_keys(site: Site) -> list[dict[str, Any]]:
-    keys: list[dict[str, Any]] = json.loads(_run_signer(site, "list", "--json"))
-    return keys
 
 
 def _run_signer(site: Site, *words: str) -> str:
