@@ -17,7 +17,7 @@ from demo.errors import DemoError, RefusedError
 from demo.owner import Owner
 
 TIMEOUT_SECONDS = (3.0, 30.0)
-POLL_SECONDS = 0.025
+POLL_SECONDS = 0.05
 CONNECTIONS = 32
 
 Kind = Literal["registration", "transfer"]
