@@ -102,6 +102,8 @@ def make_celery(settings: Settings) -> Celery:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "socket_connect_timeout": timeout,
+            # A broker that hangs must not hang whoever only wants to wake a worker.
+            "socket_timeout": timeout,
             "max_retries": 0,
         },
     )

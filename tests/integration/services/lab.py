@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -291,3 +292,18 @@ class Lab:
         answer.raise_for_status()
         signatures: list[dict[str, str]] = answer.json()["signatures"]
         return signatures
+
+
+@contextmanager
+def open_lab(devnet: Devnet) -> Iterator[Lab]:
+    """The services in this process, on an empty database and a chain without faults."""
+    lab = Lab(devnet)
+    lab.configure()
+    if extensions.missing_indexes():
+        extensions.ensure_indexes()
+    lab.begin()
+    try:
+        yield lab
+    finally:
+        lab.clear_faults()
+        lab.close()
