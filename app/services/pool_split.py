@@ -232,12 +232,13 @@ def _run(
     """Sends one transaction a round; plans anew after each, since others use the pool meanwhile."""
     for _ in range(len(planned.rounds) + _SPARE_ROUNDS):
         on_progress("split", len(sent), len(planned.rounds))
-        left = _plan_rest(planned, size)
+        today = knobs.load()
+        left = _plan_rest(planned, size, today)
         if left is None:
             return
-        if sent and not _take_lease(guard, knobs.load()):
+        if sent and not _take_lease(guard, today):
             raise LockLostError("the lease on splitting went to somebody else")
-        transaction = _send(guard, left)
+        transaction = _send(guard, left, today.satoshis_per_kilobyte)
         if transaction is None:
             continue
         sent.append(transaction)
@@ -246,9 +247,8 @@ def _run(
             return
 
 
-def _plan_rest(planned: SplitPlan, size: int | None) -> SplitRound | None:
+def _plan_rest(planned: SplitPlan, size: int | None, today: Knobs) -> SplitRound | None:
     """The next round towards the target that was planned at first."""
-    today = knobs.load()
     rule = _rule(today, planned.target, size)
     key_identifier = extensions.get().settings.utxo_funding_key_identifier
     coins = Utxo.list_available(key_identifier, limit=rule.low)
@@ -256,7 +256,7 @@ def _plan_rest(planned: SplitPlan, size: int | None) -> SplitRound | None:
     return rounds[0] if rounds else None
 
 
-def _send(guard: Guard, planned: SplitRound) -> SentTransaction | None:
+def _send(guard: Guard, planned: SplitRound, rate: int) -> SentTransaction | None:
     """One round; None where somebody else has locked the output."""
     settings = extensions.get().settings
     locked = reshaping.lock([str(planned.outpoint)], guard)
@@ -267,7 +267,7 @@ def _send(guard: Guard, planned: SplitRound) -> SentTransaction | None:
         TransactionKind.SPLIT,
         locked,
         (TxOutput(planned.satoshis_each, script),) * planned.outputs,
-        satoshis_per_kilobyte=knobs.load().satoshis_per_kilobyte,
+        satoshis_per_kilobyte=rate,
         guard=guard,
     )
 

@@ -378,6 +378,7 @@ def test_a_host_that_dies_leaves_a_lock_that_runs_out(manage: Manage, world: Wor
     wait_for_lock()
     host.kill()
     host.wait(timeout=TIMEOUT_SECONDS)
+    world.clear_faults()
 
     assert manage("utxo", "sync").code == 3
     assert 0 < extensions.get().redis.ttl("lock:pool") <= 60
