@@ -147,6 +147,7 @@ class Settings(BaseModel):
     max_anchor_attempts: PositiveInt = 5
     final_confirmations: PositiveInt = 6
     track_interval_seconds: PositiveInt = 30
+    sweep_interval_seconds: PositiveInt = 10
     onchain_payload: OnchainPayload = OnchainPayload.COMMITMENT
 
     unlock_allow_static: bool = False

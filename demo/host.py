@@ -13,8 +13,6 @@ from demo.stage import Stage
 from devnet.supervisor import Devnet
 from devnet.supervisor.files import write_private
 
-# The tracker looks at each transaction every second instead of every half minute.
-OVERRIDES = {"TRACK_INTERVAL_SECONDS": "1"}
 REPORT_NAME = "demo.json"
 
 
@@ -22,7 +20,7 @@ class Host:
     """Leaves the devnet as it was found, unless it shall be kept."""
 
     def __init__(self, directory: Path) -> None:
-        self._net = Devnet(directory, overrides=OVERRIDES)
+        self._net = Devnet(directory)
         self._is_found = False
         self._is_kept = False
 

@@ -9,7 +9,7 @@ from celery.signals import worker_process_init
 from app import extensions, logs
 from app.config import SettingsError, load_settings
 from app.queue import make_celery
-from tasks.schedule import BEAT_SCHEDULE
+from tasks.schedule import beat_schedule
 
 try:
     settings = load_settings()
@@ -19,7 +19,7 @@ except SettingsError as error:
 logs.configure(settings.log_level, service="worker", release=settings.deploy_sha)
 extensions.init(settings)
 app = make_celery(settings)
-app.conf.beat_schedule = BEAT_SCHEDULE
+app.conf.beat_schedule = beat_schedule(settings)
 app.conf.imports = ("tasks.anchoring", "tasks.maintenance", "tasks.pool")
 app.set_default()
 

@@ -194,12 +194,23 @@ class ChainTransaction(StatefulDocument):
 
     @classmethod
     def postpone(
-        cls, transaction_id: ObjectId, *, status: str, next_attempt_at: datetime, reason: str
+        cls,
+        transaction_id: ObjectId,
+        *,
+        status: str,
+        next_attempt_at: datetime,
+        reason: str,
+        is_try: bool,
     ) -> bool:
-        """Notes a try that decided nothing, on condition that the transaction is still there."""
+        """Notes that nothing was decided, on condition that the transaction is still there.
+
+        `is_try` says whether it was sent, which counts.
+        """
         return bool(
             cls.objects(id=transaction_id, status=status).update_one(
-                set__next_attempt_at=next_attempt_at, set__reason=reason, inc__attempts=1
+                set__next_attempt_at=next_attempt_at,
+                set__reason=reason,
+                inc__attempts=int(is_try),
             )
         )
 

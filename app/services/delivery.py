@@ -9,6 +9,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from bson import ObjectId
+
 from app import extensions
 from app.clients.broadcasting import RawTransaction
 from app.clients.outcomes import BroadcastOutcome, BroadcastStatus, ServiceUnavailableError
@@ -36,6 +38,31 @@ def deliver(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
             accepted.append(transaction)
     settlement.accept(accepted)
     return accepted
+
+
+def deliver_again(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
+    """Settles those that the network turns out to have, and broadcasts the others once more.
+
+    Asking first is cheaper than sending, and works while a broadcaster is left alone.
+    """
+    known = _list_known(transactions)
+    settlement.accept([transaction for transaction in transactions if transaction.id in known])
+    return deliver([transaction for transaction in transactions if transaction.id not in known])
+
+
+def _list_known(transactions: Sequence[ChainTransaction]) -> set[ObjectId]:
+    if not transactions:
+        return set()
+    try:
+        statuses = extensions.get().chain.list_transaction_statuses([t.txid for t in transactions])
+    except ServiceUnavailableError as error:
+        logger.warning("the chain can't be asked: %s", error, extra={"event": "chain.unavailable"})
+        return set()
+    return {
+        transaction.id
+        for transaction in transactions
+        if (status := statuses.get(transaction.txid)) is not None and status.kind != "unknown"
+    }
 
 
 def send(transactions: Sequence[ChainTransaction]) -> Mapping[str, BroadcastOutcome]:
@@ -77,7 +104,10 @@ def _is_known_after_all(transaction: ChainTransaction, outcome: BroadcastOutcome
 
 
 def _wait(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
-    delay = backoff(transaction.attempts, base_seconds=2, cap_seconds=300)
+    # Held back by our own pace or circuit: no try, it goes out soon after the service is back.
+    is_try = outcome.http_status is not None or not outcome.was_refused
+    tries = transaction.attempts if is_try else 0
+    delay = backoff(tries, base_seconds=2, cap_seconds=300)
     if outcome.retry_after_seconds is not None:
         wish = min(outcome.retry_after_seconds, _LONGEST_WISH_SECONDS)
         delay = max(delay, timedelta(seconds=wish))
@@ -86,6 +116,7 @@ def _wait(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
         status=TransactionStatus.COMMITTED.value,
         next_attempt_at=utc_now() + delay,
         reason=outcome.reason,
+        is_try=is_try,
     )
 
 

@@ -78,7 +78,7 @@ def _commit_signed(now: datetime) -> int:
 
 def _deliver_committed(now: datetime) -> int:
     committed = ChainTransaction.list_due([TransactionStatus.COMMITTED], now, _LIMIT)
-    delivery.deliver(committed)
+    delivery.deliver_again(committed)
     return len(committed)
 
 

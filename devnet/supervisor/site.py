@@ -116,6 +116,7 @@ class Site:
         values["WOC_REQUESTS_PER_SECOND"] = "0"
         # Whoever switches its faults on wants to see the recovery too.
         values["CIRCUIT_SECONDS"] = "2"
+        values["TRACK_INTERVAL_SECONDS"] = "1"
         values |= self._database_exports(ports) | self._chain_exports(ports)
         values |= self._mail_exports(ports) | self._signer_exports(ports)
         for name in ("api_key", "jwt_secret", "master_secret"):

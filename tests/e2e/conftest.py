@@ -17,8 +17,8 @@ from tests.e2e.system import System
 
 POOL_OUTPUTS = 40
 START_SECONDS = 90.0
-# Blocks are looked for every second; the database is none that other tests empty.
-OVERRIDES = {"TRACK_INTERVAL_SECONDS": "1", "DB_NAME": "patchproof_e2e"}
+# The database is none that other tests empty.
+OVERRIDES = {"DB_NAME": "patchproof_e2e"}
 
 
 @pytest.fixture(scope="session")

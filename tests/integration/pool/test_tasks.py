@@ -12,7 +12,7 @@ from app.models.transaction import ChainTransaction
 from app.queue import QUEUE_OF_TASK, Task
 from app.services.maintenance import exclusive
 from tasks import pool as pool_tasks
-from tasks.schedule import BEAT_SCHEDULE
+from tasks.schedule import beat_schedule
 from tests.integration.pool.world import World
 from tests.integration.services.invariants import check_money
 
@@ -68,7 +68,8 @@ def test_a_dry_pool_is_warned_of_at_every_sync(
     assert "the pool has 0 useful outputs, fewer than 10" in caplog.text
 
 
-def test_beat_starts_all_upkeep() -> None:
+def test_beat_starts_all_upkeep(world: World) -> None:
+    schedule = beat_schedule(world.settings)
     periods = {
         Task.SYNC_POOL: 900,
         Task.SPLIT_POOL: 900,
@@ -76,14 +77,14 @@ def test_beat_starts_all_upkeep() -> None:
         Task.SWEEP: 10,
     }
     for task, seconds in periods.items():
-        assert BEAT_SCHEDULE[task.value]["schedule"] == seconds
-    assert BEAT_SCHEDULE[Task.SWEEP_DUST.value]["schedule"] == crontab(hour="2", minute="0")
-    for name, entry in BEAT_SCHEDULE.items():
+        assert schedule[task.value]["schedule"] == seconds
+    assert schedule[Task.SWEEP_DUST.value]["schedule"] == crontab(hour="2", minute="0")
+    for name, entry in schedule.items():
         assert entry["options"]["queue"] == QUEUE_OF_TASK[Task(name)].value
 
 
 def test_the_fee_is_asked_for_before_the_last_answer_is_too_old(world: World) -> None:
-    period = BEAT_SCHEDULE[Task.REFRESH_FEE.value]["schedule"]
+    period = beat_schedule(world.settings)[Task.REFRESH_FEE.value]["schedule"]
     assert 2 * period < world.settings.fee_policy_max_age_seconds
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app import extensions
+from app.clients.circuit import Circuit
 from app.domain.states import RecordStatus, TransactionStatus, UtxoStatus
 from app.models.record import AuthenticationRecord
 from app.models.setting import FEE_PER_KB, Setting
@@ -49,6 +50,29 @@ def test_m5_an_answer_that_proves_nothing_changes_nothing(lab: Lab, weather: str
     lab.sweep_until_quiet()
     check_confirmed_once(lab, [record])
     assert lab.accepted_count() == before + 1
+
+
+def test_held_back_by_an_open_circuit_is_no_try_and_what_arrived_is_settled_all_the_same(
+    lab: Lab,
+) -> None:
+    lab.configure(CIRCUIT_FAILURES="1", CIRCUIT_SECONDS="600")
+    lab.fill_pool(2)
+    sent, held_back = lab.register_many(2)
+    lab.set_faults({"kind": "cut_after", "path": BROADCAST})
+    anchoring.anchor_due(100)
+    tries = sorted(lab.transaction_of(record).attempts for record in (sent, held_back))
+    assert tries == [0, 1]
+
+    lab.pass_time()
+    lab.sweep_once()
+
+    # The broadcaster is still left alone, but the chain says that it has the first.
+    statuses = {lab.reload(record).status for record in (sent, held_back)}
+    assert statuses == {RecordStatus.CONFIRMED, RecordStatus.ANCHORING}
+    lab.clear_faults()
+    Circuit("whatsonchain", extensions.get().redis).succeed()
+    lab.sweep_until_quiet()
+    check_confirmed_once(lab, [sent, held_back])
 
 
 def test_m6_with_every_answer_cut_after_acceptance_each_record_has_one_transaction(
@@ -296,6 +320,7 @@ def test_late_verdicts_after_acceptance_change_nothing(lab: Lab) -> None:
         status=TransactionStatus.COMMITTED.value,
         next_attempt_at=transaction.created_at,
         reason="late",
+        is_try=True,
     )
     delivery.deliver([transaction])
 
