@@ -19,11 +19,11 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 
 from app.bitcoin.addresses import Network, parse_address
-from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.keys import PublicKey
 
 
@@ -63,7 +63,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
+    # Checks of a field see the fields above it, so those that others depend on come first.
     app_env: Environment = Environment.PRODUCTION
+    woc_network: Network = Network.MAIN
     log_level: Annotated[str, Field(pattern="^(error|warn|warning|info|debug)$")] = "info"
     public_base_url: str = "http://127.0.0.1:3001"
     trusted_proxies: Annotated[int, Field(ge=0, le=5)] = 0
@@ -83,8 +85,8 @@ class Settings(BaseModel):
     db_socket_timeout_ms: PositiveInt = 45000
     db_heartbeat_frequency_ms: PositiveInt = 10000
 
-    redis_url: Secret
     redis_password: SecretStr | None = None
+    redis_url: Secret
     redis_timeout_ms: PositiveInt = 2000
 
     kms_sign_url: str
@@ -107,14 +109,13 @@ class Settings(BaseModel):
         None, validation_alias=_any_of("utxo_change_address", "change_address")
     )
 
-    woc_network: Network = Network.MAIN
     woc_base_url: str | None = None
     woc_api_key: SecretStr | None = None
     woc_timeout_ms: PositiveInt = 15000
     woc_retries: Annotated[int, Field(ge=0, le=10)] = 2
     woc_requests_per_second: Annotated[float, Field(ge=0, le=1000)] | None = None
-    broadcasters: CommaList = ("whatsonchain",)
     arc_url: str | None = None
+    broadcasters: CommaList = ("whatsonchain",)
     arc_api_key: SecretStr | None = None
     arc_timeout_ms: Annotated[int, Field(ge=3000)] = 15000
     circuit_failures: PositiveInt = 5
@@ -187,14 +188,84 @@ class Settings(BaseModel):
             return self.woc_requests_per_second
         return 10.0 if self.woc_api_key else 3.0
 
-    @model_validator(mode="after")
-    def _check_together(self) -> Settings:
-        problems = [*_format_problems(self), *_production_problems(self)]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    @field_validator("kms_sign_url", "kms_tx_sign_url", "kms_svd_url", "woc_base_url", "arc_url")
+    @classmethod
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError("must be an http(s) URL")
+        return url
+
+    @field_validator("issuer_public_keys")
+    @classmethod
+    def _check_public_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if not keys:
+            raise ValueError("needs at least one compressed public key in hex")
+        for text in keys:
+            PublicKey.from_hex(text)
+        return keys
+
+    @field_validator("utxo_funding_address", "utxo_change_address")
+    @classmethod
+    def _check_address(cls, address: str | None, info: ValidationInfo) -> str | None:
+        network = info.data.get("woc_network")
+        if address is not None and network is not None:
+            parse_address(address, network)
+        return address
+
+    @field_validator("broadcasters")
+    @classmethod
+    def _check_broadcasters(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not names or len(set(names)) < len(names) or not set(names) <= BROADCASTER_NAMES:
+            raise ValueError("lists whatsonchain and arc, each once at most")
+        if "arc" in names and info.data.get("arc_url", "") is None:
+            raise ValueError("names arc, so ARC_URL is needed")
+        return names
+
+    @field_validator("utxo_max_pool")
+    @classmethod
+    def _check_max_pool(cls, maximum: int | None, info: ValidationInfo) -> int | None:
+        if maximum is not None and maximum < info.data.get("utxo_min_pool", 0):
+            raise ValueError("must not be below UTXO_MIN_POOL")
+        return maximum
+
+    @field_validator("woc_network")
+    @classmethod
+    def _check_network(cls, network: Network, info: ValidationInfo) -> Network:
+        if _is_for_production(info) and network is Network.REGTEST:
+            raise ValueError("must not be regtest in production: that is the devnet's")
+        return network
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _check_database(cls, uri: SecretStr, info: ValidationInfo) -> SecretStr:
+        if _is_for_production(info) and not _DATABASE_WITH_CREDENTIALS.match(
+            uri.get_secret_value()
+        ):
+            raise ValueError("must carry credentials in production")
+        return uri
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        has_password = urlsplit(url.get_secret_value()).password or info.data.get("redis_password")
+        if _is_for_production(info) and not has_password:
+            raise ValueError("or REDIS_PASSWORD must carry a password in production")
+        return url
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _check_jwt_secret(cls, secret: SecretStr, info: ValidationInfo) -> SecretStr:
+        if _is_for_production(info) and len(secret.get_secret_value()) < 32:
+            # The older system's example, change-me, is among them.
+            raise ValueError("needs at least 32 characters")
+        return secret
 
 
+def _is_for_production(info: ValidationInfo) -> bool:
+    return info.data.get("app_env") is Environment.PRODUCTION
+
+
+_DATABASE_WITH_CREDENTIALS = re.compile(r"mongodb(\+srv)?://[^/@]+:[^/@]+@")
 BROADCASTER_NAMES = frozenset({"whatsonchain", "arc"})
 
 # Documented for the older system but read by nothing there or here.
@@ -228,11 +299,15 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Raises:
         SettingsError: with one line that names every missing or bad setting.
     """
-    values = _read_environment(os.environ if environ is None else environ)
+    values, unread = _read_environment(os.environ if environ is None else environ)
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_describe(error)) from None
+        told = {name.upper() for name in unread}
+        raise SettingsError(_describe([*unread.values(), *_problems(error, told)])) from None
+    if unread:
+        raise SettingsError(_describe(list(unread.values())))
+    return settings
 
 
 def ignored_settings(environ: Mapping[str, str] | None = None) -> list[str]:
@@ -240,20 +315,23 @@ def ignored_settings(environ: Mapping[str, str] | None = None) -> list[str]:
     return sorted(IGNORED_SETTINGS & set(os.environ if environ is None else environ))
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Answers the values by field name, and what keeps others from being read."""
     known = _known_names()
     values = {name: environ[name.upper()] for name in known if environ.get(name.upper())}
+    unread: dict[str, str] = {}
     for name in known:
         path = environ.get(f"{name.upper()}_FILE")
         if not path:
             continue
         if name in values:
-            raise SettingsError(f"{name.upper()} and {name.upper()}_FILE are both set: keep one")
+            unread[name] = f"{name.upper()} and {name.upper()}_FILE are both set: keep one"
+            continue
         try:
             values[name] = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{name.upper()}_FILE can't be read: {error}") from None
-    return values
+            unread[name] = f"{name.upper()}_FILE can't be read: {error}"
+    return values, unread
 
 
 def _known_names() -> list[str]:
@@ -266,69 +344,17 @@ def _known_names() -> list[str]:
     return names
 
 
-def _describe(error: ValidationError) -> str:
-    parts = []
+def _problems(error: ValidationError, told: set[str]) -> list[str]:
+    problems = []
     for problem in error.errors(include_input=False, include_url=False):
-        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
-        reason = "is missing" if problem["type"] == "missing" else problem["msg"]
-        parts.append(f"{name} {reason}".strip().removeprefix("Value error, "))
-    return "bad settings: " + "; ".join(parts)
-
-
-def _format_problems(settings: Settings) -> list[str]:
-    problems = []
-    for name in ("kms_sign_url", "kms_tx_sign_url", "kms_svd_url", "woc_base_url", "arc_url"):
-        url = getattr(settings, name)
-        if url is not None and urlsplit(url).scheme not in ("http", "https"):
-            problems.append(f"{name.upper()} must be an http(s) URL")
-    problems += _broadcaster_problems(settings)
-    if not settings.issuer_public_keys:
-        problems.append("ISSUER_PUBLIC_KEYS needs at least one compressed public key in hex")
-    for text in settings.issuer_public_keys:
-        try:
-            PublicKey.from_hex(text)
-        except BitcoinFormatError as error:
-            problems.append(f"ISSUER_PUBLIC_KEYS: {error}")
-    return [*problems, *_pool_problems(settings)]
-
-
-def _pool_problems(settings: Settings) -> list[str]:
-    problems = []
-    for name in ("utxo_funding_address", "utxo_change_address"):
-        address = getattr(settings, name)
-        try:
-            if address is not None:
-                parse_address(address, settings.woc_network)
-        except BitcoinFormatError as error:
-            problems.append(f"{name.upper()}: {error}")
-    if settings.utxo_max_pool is not None and settings.utxo_max_pool < settings.utxo_min_pool:
-        problems.append("UTXO_MAX_POOL must not be below UTXO_MIN_POOL")
+        name = str(problem["loc"][0]).upper()
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            reason = "is missing"
+        if name not in told:
+            problems.append(f"{name} {reason}")
     return problems
 
 
-def _broadcaster_problems(settings: Settings) -> list[str]:
-    names = settings.broadcasters
-    problems = []
-    if not names or len(set(names)) < len(names) or not set(names) <= BROADCASTER_NAMES:
-        problems.append("BROADCASTERS lists whatsonchain and arc, each once at most")
-    if "arc" in names and settings.arc_url is None:
-        problems.append("BROADCASTERS names arc, so ARC_URL is needed")
-    return problems
-
-
-def _production_problems(settings: Settings) -> list[str]:
-    if not settings.is_production:
-        return []
-    problems = []
-    if not re.search(r"^mongodb(\+srv)?://[^/@]+:[^/@]+@", settings.mongodb_uri.get_secret_value()):
-        problems.append("MONGODB_URI must carry credentials in production")
-    redis_url = urlsplit(settings.redis_url.get_secret_value())
-    if not (redis_url.password or settings.redis_password):
-        problems.append("REDIS_URL or REDIS_PASSWORD must carry a password in production")
-    if settings.woc_network is Network.REGTEST:
-        problems.append("WOC_NETWORK=regtest is for the devnet only")
-    if settings.jwt_secret.get_secret_value() == "change-me":
-        problems.append("JWT_SECRET must not be change-me")
-    if len(settings.jwt_secret.get_secret_value()) < 32:
-        problems.append("JWT_SECRET needs at least 32 characters")
-    return problems
+def _describe(problems: list[str]) -> str:
+    return "bad settings: " + "; ".join(problems)
