@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import redis
 import requests
+from celery import Celery
 from pymongo import monitoring
-from redis.client import Pipeline
 
 WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
 POINT_VARIABLE = "CHAOS_POINT"
@@ -43,7 +43,7 @@ def watch(act: Act) -> None:
     monitoring.register(_WriteListener(steps))
     _wrap(requests.adapters.HTTPAdapter, "send", steps, _name_request)
     _wrap(redis.Redis, "execute_command", steps, _name_redis_command)
-    _wrap(Pipeline, "execute", steps, lambda *_: "redis pipeline")
+    _wrap(Celery, "send_task", steps, lambda task, *_: f"queue {task}")
 
 
 def ending_at(wanted: str, *, end: Callable[[], None]) -> Act:
@@ -149,8 +149,9 @@ def _name_request(request: requests.PreparedRequest, *_: Any) -> str | None:
 
 
 def _name_redis_command(*args: Any) -> str | None:
-    # The clients' pace and circuit are kept in Redis too: nothing durable, and at every call.
-    if any(True for _ in _modules("app.clients.")):
+    # The clients' pace and circuit are kept in Redis too, nothing durable, and a queue's message
+    # is a point of its own.
+    if any(True for _ in _modules("app.clients.")) or any(True for _ in _modules("app.queue")):
         return None
     return f"redis {args[0]}"
 

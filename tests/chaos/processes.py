@@ -81,6 +81,13 @@ class Zygote:
     def run(self, job: Job) -> int:
         return self.wait(self.start(job))
 
+    def wait_for(self, pid: int, *, seconds: float) -> int | None:
+        """The same as `wait`, but not for ever: None where it still runs."""
+        with suppress(AssertionError):
+            wait_until(lambda: has_ended(pid), seconds=seconds)
+            return self.wait(pid)
+        return None
+
     def kill(self, pid: int) -> None:
         """Ends a process and what it has started, at once."""
         with suppress(ProcessLookupError):
@@ -109,6 +116,16 @@ def members(session: int) -> list[psutil.Process]:
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process of the zygote is over, and nobody has waited for it yet."""
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def is_asleep_or_over(pid: int) -> bool:
+    """Whether a process of the zygote has stopped, for now or for ever."""
+    return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
 
 
 def wait_until(

@@ -47,13 +47,15 @@ class Play:
 class Stage:
     """How a job is set up, and what follows a crash besides the sweeper and the reaper.
 
-    `is_repeated`: the job runs again, as beat has it. `is_synced`: the pool is synced.
+    `is_repeated`: the job runs again, as beat has it. `is_synced`: the pool is synced. `is_alone`:
+    a second one could not be set up in the mess that the first one leaves.
     """
 
     name: str
     prepare: Callable[[Lab], Play]
     is_repeated: bool = False
     is_synced: bool = False
+    is_alone: bool = False
 
 
 def fill(lab: Lab) -> None:
@@ -106,7 +108,7 @@ def _acceptance(lab: Lab) -> Play:
 
 def _unwinding(lab: Lab) -> Play:
     """A record whose only coins are gone: its transaction is rejected, with evidence."""
-    lab.fill_pool(1)
+    lab.fill_pool(3)
     coins = Utxo.list_available(KEY, limit=500)
     lab.spend_outside([TxInput(coin.point, coin.output) for coin in coins])
     lab.mine()
@@ -180,12 +182,15 @@ def _tracking(lab: Lab) -> Play:
     lab.control("evict", {"txids": [dropped.txid]})
     records = [mined, undone, dropped]
     _make_due(lab, records)
-    txids = [record.txid for record in records]
+    uids = [record.uid_tag_id for record in records]
     return Play(
         Job(Task.TRACK_TRANSACTIONS.value),
-        [record.uid_tag_id for record in records],
-        lambda: ChainTransaction.objects(txid__in=txids, status=_MINED).count() == len(txids),
-        lambda: _track_into_a_block(lab, records),
+        uids,
+        lambda: (
+            ChainTransaction.objects(records__uid_tag_id__in=uids, status=_MINED).count()
+            == len(uids)
+        ),
+        lambda: _track_into_a_block(lab),
     )
 
 
@@ -208,13 +213,14 @@ def _due(when: datetime) -> dict[str, datetime]:
     return {"next_attempt_at": when}
 
 
-def _track_into_a_block(lab: Lab, records: Sequence[AuthenticationRecord]) -> None:
-    """What beat does a little later, before and after the next block."""
-    _make_due(lab, records)
-    tracker.track()
-    lab.mine()
-    _make_due(lab, records)
-    tracker.track()
+def _track_into_a_block(lab: Lab) -> None:
+    """What beat does a little later: what was dropped is sent again, then mined."""
+    for _ in range(3):
+        lab.collection("transactions").update_many(
+            {"status": {"$in": ["accepted", "mined"]}}, {"$set": _due(utc_now())}
+        )
+        tracker.track()
+        lab.mine()
 
 
 def _statuses(outpoints: dict[str, UtxoStatus]) -> dict[str, str]:
@@ -234,6 +240,6 @@ STAGES: dict[str, Stage] = {
         Stage("sweeping", _sweeping, is_repeated=True),
         Stage("syncing", _syncing, is_repeated=True),
         Stage("reaping", _reaping),
-        Stage("tracking", _tracking),
+        Stage("tracking", _tracking, is_alone=True),
     )
 }

@@ -23,3 +23,15 @@ def test_m1_killed_at_every_step(theatre: Theatre, name: str) -> None:
     assert [point for outcome in outcomes for point in outcome.points] == points
     assert not [outcome for outcome in outcomes if outcome.problem]
     check_scripts(theatre.lab)
+
+
+@pytest.mark.parametrize("name", ["registration", "splitting"])
+def test_m3_asleep_at_every_step_until_others_have_done_it(theatre: Theatre, name: str) -> None:
+    stage = STAGES[name]
+    outcomes: list[Outcome] = []
+
+    points = theatre.discover(stage)
+    theatre.stop_at_each(stage, points, outcomes.append)
+
+    assert [point for outcome in outcomes for point in outcome.points] == points
+    assert not [outcome for outcome in outcomes if outcome.problem]

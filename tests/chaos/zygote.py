@@ -1,7 +1,7 @@
 """A process that has everything imported and forks others from itself, within milliseconds.
 
 `python -m tests.chaos.zygote` reads one JSON command a line and answers each with one line:
-`{"start": {...}}` answers `{"pid": n}`, `{"wait": pid}` answers `{"code": n}`, below 0 for a signal.
+`{"start": {...}}` answers `{"pid": n}`, `{"wait": pid}` answers `{"code": n}`, -9 if killed.
 It has no connections and no threads of its own, so its children begin as clean as any process.
 """
 

@@ -1,0 +1,82 @@
+"""The same kills with true Celery workers, and a true worker and beat to clear up after them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+from celery import Celery
+
+from app.queue import Queue
+from tests.chaos.processes import Job, Zygote, members, wait_until
+from tests.chaos.stages import Play, Stage
+from tests.chaos.steps import Theatre, list_unfinished
+from tests.integration.services.lab import Lab
+
+# Short, so that what a dead worker has leased is soon free again.
+LEASES = {"CLAIM_LEASE_SECONDS": "1", "TRACK_INTERVAL_SECONDS": "1"}
+DEATH_SECONDS = 30.0
+RECOVERY_SECONDS = 60.0
+_numbers = count(1)
+
+
+class WorkerTheatre(Theatre):
+    """Jobs run in a worker that dies as a whole; a new worker and beat mend what it leaves."""
+
+    def __init__(self, lab: Lab, zygote: Zygote, directory: Path, *, in_a_row: int = 1) -> None:
+        super().__init__(lab, zygote, directory, in_a_row=in_a_row)
+        self._schedule = directory / "schedule"
+
+    def perform(self, job: Job) -> int:
+        """Has the task done by a worker that dies; answers how that ended, 0 if it does not."""
+        if job.point is None or job.task == "accept-registration":
+            return super().perform(job)
+        queue = f"chaos-{next(_numbers)}"
+        pid = self.zygote.start(
+            replace(worker(queue), point=job.point, end="kill_with_parent", trace=job.trace)
+        )
+        with Celery(broker=self.lab.env["REDIS_URL"], set_as_current=False) as celery:
+            celery.send_task(job.task, kwargs=dict(job.arguments), queue=queue)
+        code = self.zygote.wait_for(pid, seconds=DEATH_SECONDS)
+        if code is None:
+            self.zygote.kill(pid)
+            return 0
+        assert not members(pid), "a child has outlived its worker"
+        return code
+
+    def clear_up(self, stage: Stage, plays: Sequence[Play]) -> None:
+        """Starts a worker and beat, and waits until they have brought everything to its end."""
+        with self.restarted():
+            wait_until(
+                lambda: not list_unfinished(self.lab) and all(play.must_end() for play in plays),
+                seconds=RECOVERY_SECONDS,
+                what="everything at its end",
+            )
+
+    @contextmanager
+    def restarted(self) -> Iterator[None]:
+        """A worker and beat while the body runs; the worker ends what it has begun."""
+        for path in self._schedule.parent.glob(f"{self._schedule.name}*"):
+            path.unlink()
+        beat = ["beat", "--schedule", str(self._schedule), "--pidfile=", "--loglevel", "INFO"]
+        worker_pid = self.zygote.start(worker(*(queue.value for queue in Queue)))
+        beat_pid = self.zygote.start(Job(celery=beat))
+        try:
+            yield
+        finally:
+            self.zygote.kill(beat_pid)
+            os.kill(worker_pid, signal.SIGTERM)
+            if self.zygote.wait_for(worker_pid, seconds=DEATH_SECONDS) is None:
+                self.zygote.kill(worker_pid)
+
+
+def worker(*queues: str) -> Job:
+    """A Celery worker with one child."""
+    words = ["worker", "--concurrency", "1", "--queues", ",".join(queues)]
+    words += ["--hostname", f"{queues[0]}@chaos", "--loglevel", "INFO"]
+    return Job(celery=[*words, "--without-gossip", "--without-mingle"])
