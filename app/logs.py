@@ -16,10 +16,10 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
     r"(secret|password|passphrase|passwd|token|authorization|api[_-]?key|cookie"
-    r"|signature|pmc|challenge|nonce|mhex|\bcode\b|email|identifier_email|wif|private)",
+    r"|signature|pmc|challenge|nonce|mhex|\bcode\b|(dev|verification)_?code|email|wif|private)",
     re.IGNORECASE,
 )
-_CREDENTIALS_IN_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@]*@", re.IGNORECASE)
+_CREDENTIALS_IN_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@\"]*@", re.IGNORECASE)
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -28,7 +28,7 @@ def configure(level: str, *, service: str, release: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(add_context)
     handler.setFormatter(
-        JsonFormatter(
+        _CleanFormatter(
             "%(levelname)s %(name)s %(message)s",
             rename_fields={"levelname": "level", "name": "logger"},
             static_fields={"service": service, "release": release},
@@ -42,6 +42,13 @@ def configure(level: str, *, service: str, release: str) -> None:
     logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
+class _CleanFormatter(JsonFormatter):
+    """Cuts credentials out of the whole line: arguments and tracebacks quote addresses as well."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return strip_credentials(super().format(record))
+
+
 def add_context(record: logging.LogRecord) -> bool:
     """Adds the request id and redacts the record's extra fields; keeps every record."""
     if not hasattr(record, "request_id"):
@@ -49,8 +56,6 @@ def add_context(record: logging.LogRecord) -> bool:
     for name, value in list(vars(record).items()):
         if name not in _STANDARD_ATTRIBUTES:
             setattr(record, name, redact(value, name))
-    if isinstance(record.msg, str):
-        record.msg = strip_credentials(record.msg)
     return True
 
 
