@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # A registration with one input and change, when nothing was sent lately to learn from.
-TYPICAL_REGISTRATION_BYTES = 640
+TYPICAL_REGISTRATION_BYTES = 570
 
 
 @dataclass(frozen=True)

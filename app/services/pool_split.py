@@ -33,8 +33,10 @@ logger = logging.getLogger(__name__)
 MAX_ROUNDS = 50
 # Others may lock the output that a round was about to split.
 _SPARE_ROUNDS = 10
+# How soon a process looks again: after it found enough, and after it has asked for more.
+_LOOK_SECONDS = 1.0
 _ASK_SECONDS = 10.0
-_asked_at: dict[str, float] = {}
+_look_again_at: dict[str, float] = {}
 
 
 class SplitOutcome(StrEnum):
@@ -140,22 +142,21 @@ def split_under(
 def ask_if_low(today: Knobs) -> None:
     """Has the pool filled up by a worker where it is below its low water mark.
 
-    Cheap: counts up to the mark, and asks at most once in ten seconds. Without workers, in
-    synchronous mode, nobody would take the messages away.
+    Cheap: counts up to the mark, at most once a second, and asks at most once in ten. Without
+    workers, in synchronous mode, nobody would take the messages away.
     """
     settings = extensions.get().settings
-    if not settings.jobs_async:
-        return
-    asked_at = _asked_at.get(settings.db_name)
-    if asked_at is not None and time.monotonic() - asked_at < _ASK_SECONDS:
+    now = time.monotonic()
+    if not settings.jobs_async or now < _look_again_at.get(settings.db_name, now):
         return
     available = Utxo.count_available(
         settings.utxo_funding_key_identifier,
         at_least=today.useful_satoshis,
         limit=today.min_pool,
     )
-    if available < today.min_pool:
-        _asked_at[settings.db_name] = time.monotonic()
+    is_low = available < today.min_pool
+    _look_again_at[settings.db_name] = now + (_ASK_SECONDS if is_low else _LOOK_SECONDS)
+    if is_low:
         queue.enqueue(queue.Task.SPLIT_POOL)
 
 

@@ -267,7 +267,7 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tasks that are asked for."""
     tasks: list[str] = []
     monkeypatch.setattr(queue, "enqueue", lambda task, **_: tasks.append(task.value))
-    monkeypatch.setattr(pool_split, "_asked_at", {})
+    monkeypatch.setattr(pool_split, "_look_again_at", {})
     return tasks
 
 
@@ -279,6 +279,7 @@ def test_a_pass_that_finds_the_pool_low_has_it_filled_at_once(
     pool_split.ask_if_low(knobs.load())
     assert enqueued == []
 
+    pool_split._look_again_at.clear()
     Utxo.objects.limit(1).update_one(set__status="spent", set__spent_txid="ab" * 32)
     pool_split.ask_if_low(knobs.load())
     pool_split.ask_if_low(knobs.load())
