@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from app.domain.states import RecordStatus, TransactionStatus
-from app.models.setting import FEE_PER_KB, Setting
 from app.models.transaction import ChainTransaction
 from app.services import anchoring, pool_split, reaper, sweeper
 from tests.integration.services.crashes import POINTS, crashing
@@ -34,9 +33,10 @@ def test_m9_an_abandoned_transaction_does_not_stand_in_its_twins_way(
 
 
 def test_m9_a_rejected_transaction_does_not_stand_in_its_twins_way(lab: Lab) -> None:
+    # With the cap at what it pays, the fee can't be raised between the tries.
+    lab.configure(FEE_PER_KB="10", FEE_PER_KB_MAX="10")
     lab.fill_pool(1)
     [record] = lab.register_many(1)
-    Setting.put(FEE_PER_KB, 10)
 
     for _ in range(2):
         lab.pass_time()
@@ -46,7 +46,7 @@ def test_m9_a_rejected_transaction_does_not_stand_in_its_twins_way(lab: Lab) -> 
     assert (record.status, record.attempts) == (RecordStatus.PENDING, 2)
     dead = ChainTransaction.objects(status=TransactionStatus.REJECTED.value)
     assert len({transaction.dead_txid for transaction in dead}) == 1
-    Setting.put(FEE_PER_KB, 100)
+    lab.configure()
     lab.sweep_until_quiet()
     check_confirmed_once(lab, [record])
 
