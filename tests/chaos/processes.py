@@ -19,6 +19,10 @@ import psutil
 from devnet.supervisor.site import CHECKOUT
 
 KILLED = -9
+# The exit code of a process whose work was refused with an error of the domain.
+REFUSED = 3
+# What the web part does for a request, beside the tasks of workers.
+ACCEPT = "accept-registration"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
 from app.queue import Task
 from app.services import pool, pool_sync, tracker
-from tests.chaos.processes import Job
+from tests.chaos.processes import ACCEPT, Job
 from tests.integration.services.lab import Lab, Owner
 
 KEY = "funding"
@@ -102,8 +102,7 @@ def _acceptance(lab: Lab) -> Play:
     """A registration as the web part accepts it; its client never hears whether it was."""
     fill(lab)
     uid = new_uid()
-    # The name is written out: what is at the other end imports the whole of Celery.
-    return Play(Job("accept-registration", {"uid": uid, "owner": Owner().address}), [uid])
+    return Play(Job(ACCEPT, {"uid": uid, "owner": Owner().address}), [uid])
 
 
 def _unwinding(lab: Lab) -> Play:

@@ -13,7 +13,7 @@ from pathlib import Path
 from celery import Celery
 
 from app.queue import Queue
-from tests.chaos.processes import Job, Zygote, members, wait_until
+from tests.chaos.processes import ACCEPT, Job, Zygote, members, wait_until
 from tests.chaos.stages import Play, Stage
 from tests.chaos.steps import Theatre, list_unfinished
 from tests.integration.services.lab import Lab
@@ -34,7 +34,7 @@ class WorkerTheatre(Theatre):
 
     def perform(self, job: Job) -> int:
         """Has the task done by a worker that dies; answers how that ended, 0 if it does not."""
-        if job.point is None or job.task == "accept-registration":
+        if job.point is None or job.task == ACCEPT:
             return super().perform(job)
         queue = f"chaos-{next(_numbers)}"
         pid = self.zygote.start(
@@ -46,7 +46,7 @@ class WorkerTheatre(Theatre):
         if code is None:
             self.zygote.kill(pid)
             return 0
-        assert not members(pid), "a child has outlived its worker"
+        wait_until(lambda: not members(pid), what="the end of the worker's child")
         return code
 
     def clear_up(self, stage: Stage, plays: Sequence[Play]) -> None:

@@ -20,17 +20,17 @@ from celery.bin.celery import celery
 
 from app import extensions, logs
 from app.config import load_settings
+from app.errors import PatchProofError
 from app.services import registration
 from tasks.worker import app
 from tests.chaos import points
+from tests.chaos.processes import ACCEPT, REFUSED
 
 ENDS = {
     "kill": points.die,
     "kill_with_parent": points.die_with_parent,
     "stop": points.fall_asleep,
 }
-# What the web part does for a request, beside the tasks of workers.
-ACCEPT = "accept-registration"
 # Production's beat, only faster.
 QUICK_SECONDS = {
     "sweep-unfinished": 0.3,
@@ -63,6 +63,9 @@ def _start(job: Mapping[str, Any]) -> int:
     try:
         _become_own_process()
         _run(job)
+    except PatchProofError as error:
+        print(f"refused: {error}")
+        os._exit(REFUSED)
     except SystemExit as error:
         os._exit(error.code if isinstance(error.code, int) else 1)
     except BaseException:  # noqa: BLE001 - the child ends here, whatever it was
