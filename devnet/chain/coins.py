@@ -77,23 +77,23 @@ def _sum(store: Store, sql: str, script_hash: str) -> int:
 
 _HISTORY_ASCENDING = """
     SELECT txid, height, tx_index FROM transactions WHERE txid IN (
-        SELECT txid FROM outputs WHERE script_hash = ?1
-        UNION SELECT spent_by FROM outputs WHERE script_hash = ?1 AND spent_by IS NOT NULL
-    ) AND height >= ?2 AND (height, tx_index) > (?3, ?4)
-    ORDER BY height, tx_index LIMIT ?5
+        SELECT txid FROM outputs WHERE script_hash = ?
+        UNION SELECT spent_by FROM outputs WHERE script_hash = ? AND spent_by IS NOT NULL
+    ) AND height >= ? AND (height, tx_index) > (?, ?)
+    ORDER BY height, tx_index LIMIT ?
 """
 _HISTORY_DESCENDING = """
     SELECT txid, height, tx_index FROM transactions WHERE txid IN (
-        SELECT txid FROM outputs WHERE script_hash = ?1
-        UNION SELECT spent_by FROM outputs WHERE script_hash = ?1 AND spent_by IS NOT NULL
-    ) AND height >= ?2 AND (height, tx_index) < (?3, ?4)
-    ORDER BY height DESC, tx_index DESC LIMIT ?5
+        SELECT txid FROM outputs WHERE script_hash = ?
+        UNION SELECT spent_by FROM outputs WHERE script_hash = ? AND spent_by IS NOT NULL
+    ) AND height >= ? AND (height, tx_index) < (?, ?)
+    ORDER BY height DESC, tx_index DESC LIMIT ?
 """
 _HISTORY_UNCONFIRMED = """
     SELECT txid FROM transactions WHERE txid IN (
-        SELECT txid FROM outputs WHERE script_hash = ?1
-        UNION SELECT spent_by FROM outputs WHERE script_hash = ?1 AND spent_by IS NOT NULL
-    ) AND height IS NULL ORDER BY position LIMIT ?2
+        SELECT txid FROM outputs WHERE script_hash = ?
+        UNION SELECT spent_by FROM outputs WHERE script_hash = ? AND spent_by IS NOT NULL
+    ) AND height IS NULL ORDER BY position LIMIT ?
 """
 
 
@@ -111,7 +111,7 @@ def page_confirmed_history(
     height, tx_index = map(int, _read_token(token, 2) or beginning)
     rows = store.rows(
         _HISTORY_ASCENDING if is_ascending else _HISTORY_DESCENDING,
-        (script_hash, from_height, height, tx_index, limit + 1),
+        (script_hash, script_hash, from_height, height, tx_index, limit + 1),
     )
     entries = [(txid, height) for txid, height, _ in rows[:limit]]
     next_token = _write_token(rows[limit - 1][1:]) if len(rows) > limit else ""
@@ -120,7 +120,7 @@ def page_confirmed_history(
 
 def list_unconfirmed_history(store: Store, script_hash: str, limit: int) -> list[str]:
     """Return txids of the mempool that pay or spend the script, in order of arrival."""
-    rows = store.rows(_HISTORY_UNCONFIRMED, (script_hash, limit))
+    rows = store.rows(_HISTORY_UNCONFIRMED, (script_hash, script_hash, limit))
     return [txid for (txid,) in rows]
 
 

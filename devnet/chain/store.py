@@ -211,14 +211,14 @@ class Store:
                 [(height, tx_index, txid) for tx_index, txid in enumerate(txids, start=1)],
             )
             self.change(
-                "UPDATE outputs SET height = ?1"
-                " WHERE txid IN (SELECT txid FROM transactions WHERE height = ?1)",
-                (height,),
+                "UPDATE outputs SET height = ?"
+                " WHERE txid IN (SELECT txid FROM transactions WHERE height = ?)",
+                (height, height),
             )
             self.change(
-                "UPDATE outputs SET spent_height = ?1"
-                " WHERE spent_by IN (SELECT txid FROM transactions WHERE height = ?1)",
-                (height,),
+                "UPDATE outputs SET spent_height = ?"
+                " WHERE spent_by IN (SELECT txid FROM transactions WHERE height = ?)",
+                (height, height),
             )
 
     def return_to_mempool(self, height: int) -> None:

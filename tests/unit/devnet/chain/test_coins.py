@@ -67,7 +67,7 @@ def test_lists_use_their_index(store):
             " ORDER BY height, txid, vout LIMIT ?",
             ("x", 1, "", 0, 10),
         ),
-        store.rows("EXPLAIN QUERY PLAN " + coins._HISTORY_DESCENDING, ("x", 0, 1, 1, 10)),
+        store.rows("EXPLAIN QUERY PLAN " + coins._HISTORY_DESCENDING, ("x", "x", 0, 1, 1, 10)),
     ]
     for plan in plans:
         assert not any(row[3].startswith("SCAN") for row in plan), plan
