@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.headers import POW_LIMIT_BITS
 from app.bitcoin.merkle import MerklePath
 from app.clients.chain_types import ChainStatus, HeaderAt
-from app.clients.outcomes import UnexpectedAnswerError
+from app.clients.outcomes import ServiceUnavailableError, UnexpectedAnswerError
 from app.domain.clock import utc_now
 from app.domain.states import TransactionEvent, TransactionStatus
 from app.logs import chain_event
@@ -29,6 +29,8 @@ from app.services import delivery
 logger = logging.getLogger(__name__)
 
 _LIMIT = 500
+# So many proofs may fail to come before the service counts as away.
+_PATIENCE = 3
 
 
 class Outcome(StrEnum):
@@ -52,6 +54,15 @@ class TrackingReport:
     resent: int = 0
 
 
+@dataclass
+class _Round:
+    """What one round knows of the chain, and how often it had no answer."""
+
+    tip_height: int
+    headers: dict[str, HeaderAt] = field(default_factory=dict)
+    failures: int = 0
+
+
 def track() -> TrackingReport:
     """Asks the chain about every settled transaction that is due.
 
@@ -65,11 +76,11 @@ def track() -> TrackingReport:
     if not due:
         return TrackingReport()
     statuses = chain.list_transaction_statuses([t.txid for t in due])
-    headers: dict[str, HeaderAt] = {}
+    current = _Round(tip)
     sorted_out: dict[Outcome, list[ChainTransaction]] = {outcome: [] for outcome in Outcome}
     try:
         for transaction in due:
-            outcome = _look_at(transaction, statuses.get(transaction.txid), tip, headers)
+            outcome = _look_at(transaction, statuses.get(transaction.txid), current)
             sorted_out[outcome].append(transaction)
     finally:
         _apply(sorted_out)
@@ -92,34 +103,30 @@ def _list_due() -> Sequence[ChainTransaction]:
     return [transaction for transaction in due if transaction.settled_at is not None]
 
 
-def _look_at(
-    transaction: ChainTransaction,
-    status: ChainStatus | None,
-    tip: int,
-    headers: dict[str, HeaderAt],
-) -> Outcome:
+def _look_at(transaction: ChainTransaction, status: ChainStatus | None, current: _Round) -> Outcome:
     if status is None:
         # Nothing clear was said about it, which says nothing.
         return Outcome.WAITING
     if status.kind == "mined":
-        return _look_at_mined(transaction, status, tip, headers)
+        return _look_at_mined(transaction, status, current)
     if transaction.status == TransactionStatus.MINED:
         return Outcome.REORGANISED
     return Outcome.DROPPED if status.kind == "unknown" else Outcome.WAITING
 
 
-def _look_at_mined(
-    transaction: ChainTransaction, status: ChainStatus, tip: int, headers: dict[str, HeaderAt]
-) -> Outcome:
+def _look_at_mined(transaction: ChainTransaction, status: ChainStatus, current: _Round) -> Outcome:
     proof = transaction.proof
     if proof is not None and proof.block_hash == status.block_hash:
-        confirmations = tip - proof.block_height + 1
+        confirmations = current.tip_height - proof.block_height + 1
         is_deep = confirmations >= extensions.get().settings.final_confirmations
         return Outcome.FINAL if is_deep else Outcome.WAITING
     try:
-        proof = _prove(transaction, headers)
-    except UnexpectedAnswerError as error:
-        # Its own answer is bad; those of others may be better.
+        proof = _prove(transaction, current.headers)
+    except ServiceUnavailableError as error:
+        # Its own answer is bad or does not come; those of others may be better.
+        current.failures += not isinstance(error, UnexpectedAnswerError)
+        if current.failures >= _PATIENCE:
+            raise
         logger.warning("tracking waits: %s", error, extra=chain_event("waiting", transaction.txid))
         return Outcome.WAITING
     if proof is None:

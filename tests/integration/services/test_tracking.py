@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
 
 from app.bitcoin.headers import BlockHeader
@@ -77,15 +80,19 @@ def test_a_bad_merkle_path_is_refused_and_a_good_one_taken_later(
     assert track(lab) == TrackingReport(checked=3, mined=3)
 
 
+@pytest.mark.parametrize("fault", [{"kind": "garbage"}, {"kind": "status", "status": 503}])
 def test_a_proof_that_can_t_be_had_does_not_hold_up_the_others(
-    lab: Lab, records: list[AuthenticationRecord]
+    lab: Lab, records: list[AuthenticationRecord], fault: dict[str, Any]
 ) -> None:
     lab.mine()
     stuck = lab.transaction_of(records[0])
-    lab.set_faults({"kind": "garbage", "path": f"/tx/{stuck.txid}/proof"})
+    lab.set_faults({**fault, "path": f"/tx/{stuck.txid}/proof"})
 
-    for _ in range(2):
-        track(lab)
+    for _ in range(3):
+        # It was looked at last, so it is asked about after those that have waited longer.
+        lab.pass_time(31)
+        with suppress(ServiceUnavailableError):
+            tracker.track()
 
     assert [lab.transaction_of(r).status for r in records] == [
         TransactionStatus.ACCEPTED,
