@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich.console import Console
@@ -19,6 +17,7 @@ from demo.host import Host
 from demo.report import Report, print_report, to_text
 from demo.stage import Stage
 from demo.story import Story
+from devnet.supervisor.interruption import interruptible
 from devnet.supervisor.site import DIRECTORY_VARIABLE
 from devnet.supervisor.supervisor import DEFAULT_DIRECTORY
 
@@ -70,7 +69,7 @@ def demo(*, keep: bool, count: int, as_json: bool, directory: Path) -> None:
     console = _console(as_json=as_json)
     host = Host(directory)
     stage = Stage(console, host.log_path)
-    with _interruptible(), _explained(console, as_json=as_json), host:
+    with interruptible(), _explained(console, as_json=as_json), host:
         host.start(stage)
         rows = Story(stage, host.exports, choose_products(count)).tell()
         report = Report(rows, stage.steps, time.monotonic() - begun)
@@ -104,21 +103,6 @@ def _explained(console: Console, *, as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("Interrupted; everything that was started has been stopped.")
         raise SystemExit(EXIT_INTERRUPTED) from None
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Lets SIGTERM and a closed terminal end the run as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

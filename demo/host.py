@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,18 +32,8 @@ class Host:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._is_found or (self._is_kept and error is None):
-            return
-        # Whoever is impatient must not leave half of it behind.
-        handlers = {
-            number: signal.signal(number, signal.SIG_IGN)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
-        try:
+        if not self._is_found and not (self._is_kept and error is None):
             self._net.down()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
     @property
     def exports(self) -> dict[str, str]:

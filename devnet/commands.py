@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
@@ -23,6 +21,7 @@ from devnet.supervisor import (
     PartStatus,
     ProductionRefusedError,
 )
+from devnet.supervisor.interruption import interruptible
 from devnet.supervisor.site import DIRECTORY_VARIABLE
 from devnet.supervisor.supervisor import DEFAULT_DIRECTORY, START_SECONDS
 from devnet.supervisor.tailing import follow, last_lines
@@ -99,7 +98,7 @@ def up(
     """
     console = Console(stderr=True, quiet=as_json)
     net = Devnet(directory)
-    with _interruptible(), _explained(as_json):
+    with interruptible(), _explained(as_json):
         with console.status("Starting the devnet"):
             started = net.up(
                 only,
@@ -147,7 +146,7 @@ def logs(directory: Path, part: str | None, is_following: bool, lines: int) -> N
         for line in last_lines(path, lines):
             _print_line(name, line)
     if is_following:
-        with _interruptible(), _explained(as_json=False):
+        with interruptible(), _explained(as_json=False):
             for entry in follow(paths):
                 if entry is not None:
                     _print_line(*entry)
@@ -232,21 +231,6 @@ def _text(value: object) -> str:
 
 def _print_line(part: str, line: str) -> None:
     click.echo(f"{click.style(f'{part:>9}', dim=True)} | {line}")
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the command as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

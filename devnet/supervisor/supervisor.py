@@ -19,6 +19,7 @@ from devnet.supervisor.errors import (
     StartCancelledError,
 )
 from devnet.supervisor.files import exclusive
+from devnet.supervisor.interruption import uninterrupted
 from devnet.supervisor.parts import PARTS, Part
 from devnet.supervisor.site import CHECKOUT, Site, open_site, read_exports
 from devnet.supervisor.starting import Starter
@@ -91,7 +92,8 @@ class Devnet:
             try:
                 return self._start(site, chosen, timeout_seconds, on_ready)
             except BaseException:
-                self._stop(site)
+                with uninterrupted():
+                    self._stop(site)
                 raise
 
     def status(self) -> list[PartStatus]:
@@ -103,7 +105,7 @@ class Devnet:
     def down(self) -> list[str]:
         """Stop everything, in the reverse of the starting order; name what was running."""
         site = self._site()
-        with exclusive(site.lock_path):
+        with exclusive(site.lock_path), uninterrupted():
             return self._stop(site)
 
     def start(self, part: str) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ from devnet.supervisor import Devnet, PartState
 ROOT = Path(__file__).resolve().parents[3]
 LIGHT = ["--only", "redis,mail"]
 Manage = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
 Survivors = Callable[[list[int]], list[int]]
 
 
@@ -47,6 +47,43 @@ def manage(command: Callable[..., list[str]], environ: dict[str, str]) -> Manage
         )
 
     return run
+
+
+@pytest.fixture
+def start(
+    command: Callable[..., list[str]], environ: dict[str, str]
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command and leaves it running, as a shell without job control does."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(verb: str, *words: str) -> subprocess.Popen[str]:
+        # Such a shell starts its background commands with SIGINT ignored.
+        ignoring = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+        process = subprocess.Popen(
+            [*ignoring, *command(verb, *words)],
+            cwd=ROOT,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def wait_until_recorded(devnet: Devnet, part: str) -> None:
+    deadline = time.monotonic() + 30
+    while not (devnet.directory / "run" / part).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
@@ -124,36 +161,48 @@ def test_an_unknown_part_is_wrong_usage(manage: Manage) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_foreground_stops_everything(
-    command: Callable[..., list[str]],
-    environ: dict[str, str],
-    own_devnet: Devnet,
-    number: signal.Signals,
+    start: Start, own_devnet: Devnet, number: signal.Signals
 ) -> None:
-    with subprocess.Popen(
-        command("up", *LIGHT), cwd=ROOT, env=environ, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    ) as foreground:  # fmt: skip
-        wait_for_line(foreground, "Use it from a shell")
-        assert own_devnet.is_running()
-        foreground.send_signal(number)
-        foreground.communicate(timeout=30)
+    foreground = start("up", *LIGHT)
+    wait_for_line(foreground, "Use it from a shell")
+    assert own_devnet.is_running()
+    foreground.send_signal(number)
+    foreground.communicate(timeout=60)
     assert foreground.returncode == 0
     assert not own_devnet.is_running()
 
 
-def test_parts_of_a_killed_supervisor_are_found_and_stopped(
-    command: Callable[..., list[str]],
-    manage: Manage,
-    environ: dict[str, str],
-    own_devnet: Devnet,
-    list_survivors: Survivors,
+def test_signals_during_the_start_stop_what_was_started(start: Start, own_devnet: Devnet) -> None:
+    foreground = start("up", "--detach", "--only", "redis,mail,signer")
+    wait_until_recorded(own_devnet, "redis")
+    for _ in range(3):
+        foreground.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    foreground.communicate(timeout=60)
+    assert foreground.returncode == 130
+    assert not own_devnet.is_running()
+
+
+def test_logs_are_shown_in_the_foreground_and_a_dead_part_is_told(
+    start: Start, own_devnet: Devnet
 ) -> None:
-    with subprocess.Popen(
-        command("up", *LIGHT), cwd=ROOT, env=environ, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    ) as foreground:  # fmt: skip
-        wait_for_line(foreground, "Use it from a shell")
-        foreground.kill()
+    foreground = start("up", *LIGHT)
+    wait_for_line(foreground, "Use it from a shell")
+    own_devnet.stop("mail")
+    wait_for_line(foreground, "mail ended with exit code 0")
+    own_devnet.down()
+    wait_for_line(foreground, "redis | ")
+    foreground.communicate(timeout=60)
+    assert foreground.returncode == 0
+
+
+def test_parts_of_a_killed_supervisor_are_found_and_stopped(
+    start: Start, manage: Manage, own_devnet: Devnet, list_survivors: Survivors
+) -> None:
+    foreground = start("up", *LIGHT)
+    wait_for_line(foreground, "Use it from a shell")
+    foreground.kill()
+    foreground.wait()
     running = [row.pid for row in own_devnet.status() if row.pid is not None]
     assert len(running) == 2
     assert manage("up", "--detach", *LIGHT).stderr.count("already running") == 1
@@ -161,17 +210,12 @@ def test_parts_of_a_killed_supervisor_are_found_and_stopped(
     assert list_survivors(running) == []
 
 
-def test_a_supervisor_killed_while_it_starts_leaves_nothing_behind_down(
-    command: Callable[..., list[str]], manage: Manage, environ: dict[str, str], own_devnet: Devnet
+def test_down_finds_what_a_supervisor_killed_at_its_start_has_left(
+    start: Start, manage: Manage, own_devnet: Devnet
 ) -> None:
-    foreground = subprocess.Popen(
-        command("up", "--only", "redis,mail,signer"), cwd=ROOT, env=environ,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while not (own_devnet.directory / "run" / "redis").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(foreground.pid, signal.SIGKILL)
+    foreground = start("up", "--only", "redis,mail,signer")
+    wait_until_recorded(own_devnet, "redis")
+    foreground.kill()
     foreground.wait()
     time.sleep(0.2)
     assert manage("down").returncode == 0
