@@ -46,7 +46,10 @@ def deliver_again(transactions: Sequence[ChainTransaction]) -> list[ChainTransac
     Asking first is cheaper than sending, and works while a broadcaster is left alone.
     """
     known = _list_known(transactions)
-    settlement.accept([transaction for transaction in transactions if transaction.id in known])
+    found = [transaction for transaction in transactions if transaction.id in known]
+    for transaction in found:
+        _log_found(transaction)
+    settlement.accept(found)
     return deliver([transaction for transaction in transactions if transaction.id not in known])
 
 
@@ -95,6 +98,7 @@ def _is_known_after_all(transaction: ChainTransaction, outcome: BroadcastOutcome
         _wait(transaction, outcome)
         return False
     if shown.is_known:
+        _log_found(transaction)
         return True
     if shown.spent_elsewhere or outcome.status in _NEVER_VALID:
         _reject(transaction, outcome, shown.spent_elsewhere)
@@ -143,6 +147,18 @@ def _reject(
             ),
         )
         unwinding.unwind(rejected)
+
+
+def _log_found(transaction: ChainTransaction) -> None:
+    logger.info(
+        "transaction is known to the network already",
+        extra=chain_event(
+            "accepted",
+            transaction.txid,
+            outcome="found",
+            request_ids=list(transaction.request_ids),
+        ),
+    )
 
 
 def _log(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
