@@ -11,6 +11,7 @@ from app import extensions
 from devnet.supervisor import Devnet
 from tests.chaos.processes import Zygote
 from tests.chaos.steps import Theatre
+from tests.chaos.workers import LEASES
 from tests.integration.services.lab import PATIENCE, Lab
 
 # A pool of one output is enough: nothing asks for a split that no test wants.
@@ -23,6 +24,14 @@ def zygote(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Forks workers of this devnet."""
     log_path = tmp_path_factory.mktemp("chaos") / "workers.log"
     with Zygote({**devnet.env, **SETTINGS}, log_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def quick_zygote(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """The same with leases that run out by themselves soon."""
+    log_path = tmp_path_factory.mktemp("chaos") / "quick.log"
+    with Zygote({**devnet.env, **SETTINGS, **LEASES}, log_path) as running:
         yield running
 
 

@@ -19,7 +19,7 @@ from tests.chaos.steps import Theatre, list_unfinished
 from tests.integration.services.lab import Lab
 
 # Short, so that what a dead worker has leased is soon free again.
-LEASES = {"CLAIM_LEASE_SECONDS": "1", "TRACK_INTERVAL_SECONDS": "1"}
+LEASES = {"CLAIM_LEASE_SECONDS": "1", "TRACK_INTERVAL_SECONDS": "1", "CIRCUIT_SECONDS": "1"}
 DEATH_SECONDS = 30.0
 RECOVERY_SECONDS = 60.0
 _numbers = count(1)

@@ -116,7 +116,7 @@ def _run_task(job: Mapping[str, Any]) -> None:
 
 def _accept(uid: str, owner: str) -> None:
     registration.register(
-        product={"uid_tag_id": uid, "product_name": "Rain jacket"},
+        product={"uid_tag_id": uid, "name": "Rain jacket"},
         metadata={"notes": "blue, size M"},
         owner=owner,
     )
