@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -75,6 +76,14 @@ class Group:
         """The txid, also of a dead transaction that has given it up."""
         row = self.transaction or {}
         return row.get("txid") or row.get("dead_txid")
+
+    @cached_property
+    def parsed(self) -> Transaction | None:
+        """The transaction as its bytes have it; None where they can't be read."""
+        try:
+            return Transaction.from_bytes(bytes((self.transaction or {}).get("raw_tx") or b""))
+        except BitcoinFormatError:
+            return None
 
     @property
     def is_on_network(self) -> bool:
@@ -150,12 +159,10 @@ def find_false_bytes(group: Group) -> Iterator[Problem]:
     row = group.transaction
     if row is None:
         return
-    try:
-        parsed = Transaction.from_bytes(bytes(row.get("raw_tx") or b""))
-    except BitcoinFormatError:
+    if group.parsed is None:
         yield "the bytes of the transaction can't be read", str(row["_id"])
         return
-    for what, is_true in _compare(row, group.txid, parsed):
+    for what, is_true in _compare(row, group.txid, group.parsed):
         if not is_true:
             yield f"the transaction's {what} not as in its bytes", str(row["_id"])
 
@@ -313,11 +320,7 @@ def _find_false_words(record: Row, group: Group, anchored: Row | None) -> str | 
 
 def _is_in_bytes(anchored: Row, group: Group) -> bool:
     """Whatever the payload shows of a record, the issuer's signature is in it."""
-    raw_tx = bytes((group.transaction or {}).get("raw_tx") or b"")
-    try:
-        outputs = Transaction.from_bytes(raw_tx).outputs
-    except BitcoinFormatError:
-        return False
+    outputs = () if group.parsed is None else group.parsed.outputs
     signature = str(anchored.get("issuer_signature")).encode()
     return any(
         envelope.kind.value == anchored.get("kind") and signature in envelope.payload

@@ -22,7 +22,7 @@ from app.domain.states import (
     TransactionStatus,
     UtxoStatus,
 )
-from app.models.cursors import stream
+from app.models.cursors import Row, stream
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
@@ -66,16 +66,12 @@ class Report:
 
 @dataclass(frozen=True)
 class _Condition:
-    """A rule that one row can break by itself: rows that match are wrong."""
+    """A rule that one row can break by itself: rows that match the raw filter are wrong."""
 
     rule: str
     document: type[Any]
     matches: Mapping[str, Any]
     detail: str
-
-    def find(self) -> Iterator[Problem]:
-        rows = stream(self.document, self.matches, ("_id",))
-        return ((self.detail, str(row["_id"])) for row in rows)
 
 
 @dataclass(frozen=True)
@@ -101,6 +97,25 @@ _WAITING_RECORDS = [RecordStatus.PENDING.value, RecordStatus.ANCHORING.value]
 _WAITING_TRANSACTIONS = [status.value for status in TRANSACTION_WAITING]
 _FREE = [UtxoStatus.UNCONFIRMED.value, UtxoStatus.AVAILABLE.value]
 _SET = {"$ne": None}
+_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "$in": lambda value, operand: value in operand,
+    "$nin": lambda value, operand: value not in operand,
+    "$ne": lambda value, operand: bool(value != operand),
+}
+_CONDITION_FIELDS = (
+    "status",
+    "next_attempt_at",
+    "transaction_id",
+    "head",
+    "txid",
+    "digest",
+    "active_key",
+    "reason",
+    "lock_id",
+    "locked_at",
+    "held",
+    "spent_txid",
+)
 
 
 def _none_of(*names: str) -> list[dict[str, Any]]:
@@ -268,8 +283,29 @@ def _summarise(findings: Iterable[_Finding]) -> tuple[Violation, ...]:
 
 
 def _find_by_condition() -> Iterator[_Finding]:
-    for condition in _CONDITIONS:
-        yield from (_Finding(condition.rule, *problem) for problem in condition.find())
+    """One query a collection finds what breaks any rule; which rule, is told here."""
+    for document in dict.fromkeys(condition.document for condition in _CONDITIONS):
+        mine = [condition for condition in _CONDITIONS if condition.document is document]
+        for row in stream(document, {"$or": [each.matches for each in mine]}, _CONDITION_FIELDS):
+            for each in mine:
+                if _is_match(row, each.matches):
+                    yield _Finding(each.rule, each.detail, str(row["_id"]))
+
+
+def _is_match(row: Row, matches: Mapping[str, Any]) -> bool:
+    """Tells what the database would, for the operators that the conditions use."""
+    return all(
+        any(_is_match(row, branch) for branch in wanted)
+        if field == "$or"
+        else _is_value(row.get(field), wanted)
+        for field, wanted in matches.items()
+    )
+
+
+def _is_value(value: Any, wanted: Any) -> bool:
+    if not isinstance(wanted, Mapping):
+        return bool(value == wanted)
+    return all(_OPERATORS[operator](value, operand) for operator, operand in wanted.items())
 
 
 def _find_in_groups() -> Iterator[_Finding]:
