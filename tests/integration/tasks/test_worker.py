@@ -134,8 +134,8 @@ def test_m1_a_worker_killed_in_the_middle_costs_time_and_nothing_else(
     lab.fill_pool(3)
     before = lab.accepted_count()
     lab.set_faults({"kind": "delay", "seconds": 30, "path": "/tx/raw", "times": 1})
-    worker = start_worker(WOC_TIMEOUT_MS="60000", CLAIM_LEASE_SECONDS="1")
     records = lab.register_many(3)
+    worker = start_worker(WOC_TIMEOUT_MS="60000", CLAIM_LEASE_SECONDS="1")
     wait_for(lambda: ChainTransaction.objects(status="committed").count() == 3)
 
     end(worker)
