@@ -66,13 +66,27 @@ def utxo_health() -> Response:
     )
 
 
-@route(admin, "POST", "/utxo-maintain", authentication=API_KEY, responses=_MAINTENANCE)
+@route(
+    admin,
+    "POST",
+    "/utxo-maintain",
+    authentication=API_KEY,
+    responses=_MAINTENANCE,
+    may_be_empty=True,
+)
 def utxo_maintain(body: MaintenanceBody) -> Response:
     """Sync, sweep or split the pool, or all three"""
     return _maintain(body)
 
 
-@route(admin, "POST", "/utxo-maintenance", authentication=API_KEY, responses=_MAINTENANCE)
+@route(
+    admin,
+    "POST",
+    "/utxo-maintenance",
+    authentication=API_KEY,
+    responses=_MAINTENANCE,
+    may_be_empty=True,
+)
 def utxo_maintenance(body: MaintenanceBody) -> Response:
     """Sync, sweep or split the pool, under the other name that this path has had"""
     return _maintain(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from flask import Request
+from flask import Request, current_app
 
 from app.errors import InvalidInputError, PayloadTooLargeError
 
@@ -21,11 +21,12 @@ class JsonRequest(Request):
 
     def get_json(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The body as an object; the options of Flask's own method have no effect."""
-        return read_json_object(self)
+        view = current_app.view_functions.get(self.endpoint or "")
+        return read_json_object(self, may_be_empty=getattr(view, "may_be_empty", False))
 
 
-def read_json_object(request: Request) -> dict[str, Any]:
-    """The JSON object in the body.
+def read_json_object(request: Request, *, may_be_empty: bool) -> dict[str, Any]:
+    """The JSON object in the body; no body is an empty object where that is allowed.
 
     Raises:
         PayloadTooLargeError: more bytes than MAX_BODY_BYTES, declared or counted.
@@ -36,6 +37,8 @@ def read_json_object(request: Request) -> dict[str, Any]:
     # A chunked body is cut at the framework's limit, one byte further, instead of being refused.
     if len(raw) > MAX_BODY_BYTES:
         raise PayloadTooLargeError(f"the body may have at most {MAX_BODY_BYTES} bytes")
+    if not raw and may_be_empty:
+        return {}
     if request.mimetype != "application/json":
         raise InvalidInputError.for_field("Content-Type", "must be application/json")
     value = _parse(raw)

@@ -45,9 +45,11 @@ def route(
     authentication: Authentication,
     responses: Mapping[int, Any],
     errors: Iterable[int] = (),
+    may_be_empty: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Adds a view to a blueprint.
 
+    A request to it may leave its body out where `may_be_empty` says so.
     `responses` are the models of its successes by status, `errors` the statuses of its failures;
     what any route of its kind can answer is added here.
     """
@@ -62,6 +64,7 @@ def route(
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         # Set before registering: the wrapper that Flask calls copies the view's attributes.
         view.authentication = authentication  # type: ignore[attr-defined]
+        view.may_be_empty = may_be_empty  # type: ignore[attr-defined]
         register(view)
         return view
 

@@ -65,6 +65,16 @@ def test_f6_both_names_answer(caller: Caller, path: str) -> None:
     assert maintain(caller, "sync", path) == {"sync": {"added": 2, "spent": 0, "confirmed": 0}}
 
 
+def test_f6_a_request_without_a_body_does_all_three(caller: Caller) -> None:
+    headers = {"x-api-key": caller.lab.env["API_KEY"]}
+
+    response = caller.app.test_client().post(PATHS[0], headers=headers)
+
+    assert response.status_code == 200
+    answered: Any = response.json
+    assert answered["action"] == "auto"
+
+
 def test_f6_auto_does_all_three_in_order(caller: Caller) -> None:
     caller.lab.fund(1, 200_000)
     caller.lab.mine()
