@@ -31,7 +31,7 @@ IN_THE_SWEEPER = (
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_m1_a_crash_costs_time_and_nothing_else(lab: Lab, point: str) -> None:
+def test_m1_d8_a_crash_costs_time_and_nothing_else(lab: Lab, point: str) -> None:
     lab.fill_pool(RECORDS)
     records = lab.register_many(RECORDS)
     before = lab.accepted_count()
@@ -116,7 +116,7 @@ def test_a_crash_while_a_rejected_transaction_is_undone(lab: Lab, point: str) ->
 
 
 @pytest.mark.parametrize("point", ["lock_each", "persist", "hold", "first broadcast", "add_all"])
-def test_a_split_that_dies_loses_no_output(lab: Lab, point: str) -> None:
+def test_f5_a_split_that_dies_loses_no_output(lab: Lab, point: str) -> None:
     lab.configure(UTXO_SPLIT_SIZE_SATS="2000")
     lab.fill_pool(1, satoshis=20_000)
 

@@ -1,0 +1,48 @@
+"""The indexes that promises rest on."""
+
+from __future__ import annotations
+
+from app import extensions
+from tests.integration.services.lab import Lab
+
+
+def names_of(lab: Lab, collection: str) -> set[str]:
+    return set(lab.collection(collection).index_information())
+
+
+def test_d9_building_indexes_drops_none_of_somebody_elses(lab: Lab) -> None:
+    lab.collection("utxos").create_index("note", name="an_operators")
+
+    extensions.ensure_indexes()
+
+    assert "an_operators" in names_of(lab, "utxos")
+    assert extensions.missing_indexes() == []
+    lab.collection("utxos").drop_index("an_operators")
+
+
+def test_a_missing_index_is_named_and_built_again(lab: Lab) -> None:
+    records = lab.collection("authentication_records")
+    [name] = [n for n in names_of(lab, "authentication_records") if n.startswith("active_key")]
+    records.drop_index(name)
+
+    missing = extensions.missing_indexes()
+
+    assert len(missing) == 1
+    assert "active_key" in missing[0]
+    extensions.ensure_indexes()
+    assert extensions.missing_indexes() == []
+
+
+def test_s2_what_must_be_unique_is_unique(lab: Lab) -> None:
+    unique = {
+        name: {
+            keys["key"][0][0]
+            for keys in lab.collection(name).index_information().values()
+            if keys.get("unique")
+        }
+        for name in ("authentication_records", "transactions", "patch_states")
+    }
+
+    assert unique["authentication_records"] == {"active_key", "head"}
+    assert unique["transactions"] == {"txid"}
+    assert unique["patch_states"] == {"head"}
