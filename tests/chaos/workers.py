@@ -13,6 +13,7 @@ from pathlib import Path
 from celery import Celery
 
 from app.queue import Queue
+from app.services import pool_sync
 from tests.chaos.processes import ACCEPT, Job, Zygote, members, wait_until
 from tests.chaos.stages import Play, Stage
 from tests.chaos.steps import Theatre, list_unfinished
@@ -57,6 +58,8 @@ class WorkerTheatre(Theatre):
                 seconds=RECOVERY_SECONDS,
                 what="everything at its end",
             )
+        if stage.is_synced:
+            pool_sync.sync()
 
     @contextmanager
     def restarted(self) -> Iterator[None]:

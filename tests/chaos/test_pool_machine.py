@@ -1,0 +1,262 @@
+"""The pool and the records through random orders of operations, crashes and faults.
+
+The model is simple: whatever was accepted is confirmed in the end, once, and the owner of a patch
+is whoever the last accepted transfer names. The world may lie, drop and undo what it likes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from app.bitcoin.transactions import Transaction
+from app.clients.outcomes import ClientError
+from app.domain.states import TRANSACTION_DEAD, RecordStatus, UtxoStatus
+from app.errors import ConflictError, PatchProofError
+from app.models.patch_state import PatchState
+from app.models.record import AuthenticationRecord
+from app.models.setting import Setting
+from app.models.transaction import ChainTransaction
+from app.models.utxo import Utxo
+from app.services import (
+    anchoring,
+    invariants,
+    pool_split,
+    pool_sweep,
+    pool_sync,
+    reaper,
+    sweeper,
+    tracker,
+)
+from tests.chaos.deaths import dying_after
+from tests.chaos.steps import let_maintenance_run_out, list_unfinished
+from tests.integration.services.invariants import check_at_rest
+from tests.integration.services.lab import Lab, Owner
+
+EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "10"))
+STEPS = int(os.environ.get("CHAOS_STEPS", "25"))
+_ROUNDS = 12
+_UNAVAILABLE = (ClientError, PatchProofError)
+
+WORK: dict[str, Callable[[], Any]] = {
+    "anchor": lambda: anchoring.anchor_due(100),
+    "anchor one": lambda: anchoring.anchor_due(1),
+    "sweep": sweeper.sweep,
+    "reap": reaper.reap,
+    "track": tracker.track,
+    "sync": pool_sync.sync,
+    "split": lambda: pool_split.split(ignore_cooldown=True),
+    "sweep dust": pool_sweep.sweep_dust,
+}
+FAULTS: dict[str, dict[str, Any]] = {
+    "false missing inputs": {"kind": "false_missing_inputs"},
+    "accepted, called missing": {"kind": "accept_then_missing_inputs"},
+    "answer lost": {"kind": "cut_after"},
+    "nothing arrives": {"kind": "cut_before"},
+    "no outputs": {"kind": "hide_outputs"},
+    "web pages": {"kind": "garbage"},
+    "too many": {"kind": "status", "status": 429},
+    "away": {"kind": "status", "status": 503},
+    "bad proofs": {"kind": "bad_merkle_path"},
+}
+
+
+@dataclass
+class Patch:
+    """What the model knows of a patch: its owners in order, each accepted."""
+
+    uid: str
+    owners: list[Owner] = field(default_factory=list)
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """What may happen, in any order."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__()
+        self.lab = lab
+        self.patches: dict[str, Patch] = {}
+
+    @initialize(coins=st.integers(0, 4))
+    def begin(self, coins: int) -> None:
+        for name in ("authentication_records", "transactions", "utxos", "patch_states", "settings"):
+            self.lab.collection(name).delete_many({})
+        let_maintenance_run_out(self.lab)
+        self.lab.clear_faults()
+        self.lab.begin()
+        Setting.put("MIN_UTXO_COUNT", 3)
+        Setting.put("DUST_SWEEP_LIMIT", 2)
+        if coins:
+            self._fund(coins, 20_000)
+
+    # What people do
+
+    @rule()
+    def register(self) -> None:
+        patch = Patch(f"NFC-{len(self.patches)}", [Owner()])
+        self.lab.register(patch.uid, patch.owners[0])
+        self.patches[patch.uid] = patch
+
+    @precondition(lambda self: self.patches)
+    @rule(data=st.data())
+    def register_again(self, data: st.DataObject) -> None:
+        uid = data.draw(st.sampled_from(sorted(self.patches)))
+        self._must_be_refused(lambda: self.lab.register(uid))
+
+    @precondition(lambda self: self.patches)
+    @rule(data=st.data(), is_back=st.booleans())
+    def transfer(self, data: st.DataObject, is_back: bool) -> None:
+        patch = self.patches[data.draw(st.sampled_from(sorted(self.patches)))]
+        state = PatchState.find(patch.uid)
+        if state is None:
+            return
+        new_owner = patch.owners[0] if is_back else Owner()
+        is_free = not AuthenticationRecord.objects(active_key=f"xfer:{state.head}").count()
+        act = lambda: self.lab.transfer(state.head, patch.owners[-1], new_owner, patch.uid)  # noqa: E731
+        if is_free:
+            act()
+            patch.owners.append(new_owner)
+        else:
+            self._must_be_refused(act)
+
+    # What workers do, to the end or until they die
+
+    @rule(work=st.sampled_from(sorted(WORK)))
+    def work(self, work: str) -> None:
+        with suppress(*_UNAVAILABLE):
+            WORK[work]()
+
+    @rule(work=st.sampled_from(sorted(WORK)), steps=st.integers(0, 30), is_before=st.booleans())
+    def work_and_die(self, work: str, steps: int, is_before: bool) -> None:
+        with dying_after(steps, is_before=is_before) as life, suppress(*_UNAVAILABLE):
+            WORK[work]()
+        event(f"{work} {'died' if life.is_over else 'came to its end'}")
+
+    @rule()
+    def let_time_pass(self) -> None:
+        self.lab.pass_time()
+        let_maintenance_run_out(self.lab)
+
+    # What the world does
+
+    @rule(outputs=st.integers(1, 3), satoshis=st.sampled_from([60, 700, 20_000, 60_000]))
+    def fund(self, outputs: int, satoshis: int) -> None:
+        self._fund(outputs, satoshis)
+
+    @rule()
+    def mine(self) -> None:
+        self.lab.mine()
+
+    @rule()
+    def reorganise(self) -> None:
+        self.lab.control("reorg", {"depth": 1})
+
+    @rule(data=st.data())
+    def evict(self, data: st.DataObject) -> None:
+        """Drops one of our transactions; what outsiders have paid us is deep in the chain."""
+        txids = sorted(
+            t.txid for t in ChainTransaction.objects(status="accepted", settled_at__ne=None)
+        )
+        if txids:
+            self.lab.control("evict", {"txids": [data.draw(st.sampled_from(txids))]})
+
+    @rule(data=st.data(), is_mined=st.booleans())
+    def spend_outside(self, data: st.DataObject, is_mined: bool) -> None:
+        coins = self._spendable_outside()
+        if coins:
+            self.lab.clear_faults()
+            self.lab.spend_coin_outside(coins[data.draw(st.integers(0, len(coins) - 1))])
+            if is_mined:
+                self.lab.mine()
+
+    @rule(fault=st.sampled_from(sorted(FAULTS)), times=st.integers(1, 3))
+    def lie(self, fault: str, times: int) -> None:
+        self.lab.set_faults({**FAULTS[fault], "times": times})
+
+    @rule()
+    def tell_the_truth(self) -> None:
+        self.lab.clear_faults()
+
+    # What must hold
+
+    @invariant()
+    def no_output_is_spent_twice(self) -> None:
+        live = ChainTransaction.objects(status__nin=list(TRANSACTION_DEAD)).only("inputs")
+        spends = Counter(each.outpoint for t in live for each in t.inputs)
+        assert not [point for point, times in spends.items() if times > 1]
+
+    def teardown(self) -> None:
+        if not self.patches and not Utxo.objects.count():
+            return
+        self.lab.clear_faults()
+        self._fund(len(self.patches) + 3, 20_000)
+        for _ in range(_ROUNDS):
+            self.let_time_pass()
+            for work in ("sync", "reap", "sweep", "track"):
+                WORK[work]()
+            self.lab.mine()
+            if not list_unfinished(self.lab) and not self._unmined():
+                break
+        WORK["sync"]()
+        check_at_rest(self.lab)
+        assert not invariants.check().violations
+        for patch in self.patches.values():
+            self._must_be_as_accepted(patch)
+
+    def _must_be_as_accepted(self, patch: Patch) -> None:
+        records = AuthenticationRecord.objects(uid_tag_id=patch.uid)
+        assert [r.status for r in records] == [RecordStatus.CONFIRMED.value] * len(patch.owners)
+        state = PatchState.find(patch.uid)
+        assert state is not None
+        assert state.owner == patch.owners[-1].address
+
+    def _must_be_refused(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except ConflictError:
+            return
+        raise AssertionError("accepted twice")
+
+    def _fund(self, outputs: int, satoshis: int) -> None:
+        """Pays us, too deep in the chain for a reorganisation."""
+        self.lab.fund(outputs, satoshis)
+        self.lab.mine(2)
+
+    def _spendable_outside(self) -> list[Utxo]:
+        rows = self.lab.chain_transactions().values()
+        on_chain = [Transaction.from_hex(row["hex"]) for row in rows]
+        txids = {transaction.txid for transaction in on_chain}
+        spent = {str(each.outpoint) for transaction in on_chain for each in transaction.inputs}
+        coins = Utxo.objects(status=UtxoStatus.AVAILABLE.value).order_by("outpoint")
+        return [c for c in coins if c.point.txid in txids and c.outpoint not in spent]
+
+    def _unmined(self) -> int:
+        return int(ChainTransaction.objects(status="accepted").count())
+
+
+def test_p1_to_p4_in_any_order(lab: Lab) -> None:
+    lab.configure(MAX_ANCHOR_ATTEMPTS="1000", UTXO_MIN_POOL="1")
+    run_state_machine_as_test(
+        lambda: PoolMachine(lab),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
