@@ -85,7 +85,7 @@ def find_worker_problem(broker_url: str, node: str) -> str | None:
         client.conf.broker_connection_retry_on_startup = False
         try:
             answers = client.control.inspect(destination=[node], timeout=TIMEOUT_SECONDS).ping()
-        except OperationalError as error:
+        except (OperationalError, redis.RedisError) as error:
             return f"the broker can't be reached ({error})"
     return None if answers and node in answers else "no answer to a ping through the broker"
 
