@@ -6,6 +6,7 @@ have to tell each story by the id of its request.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from uuid import uuid4
@@ -24,7 +25,7 @@ from tests.integration.services.lab import Lab
 
 COINS = 12
 RECORDS = 3
-TROUBLE_SECONDS = 2.0
+TROUBLE_SECONDS = float(os.environ.get("CHAOS_TROUBLE_SECONDS", "2"))
 BROADCAST = "/tx/raw"
 STORY = ["chain.signed", "chain.committed", "chain.accepted", "chain.settled", "chain.mined"]
 
