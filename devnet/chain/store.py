@@ -36,7 +36,11 @@ class Store:
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute("PRAGMA wal_autocheckpoint=8000")
         self._connection.execute("PRAGMA cache_size=-65536")  # 64 MB
-        self._prepare()
+        try:
+            self._prepare()
+        except StoreError:
+            self._connection.close()
+            raise
 
     def _prepare(self) -> None:
         (version,) = self.one("PRAGMA user_version") or (0,)

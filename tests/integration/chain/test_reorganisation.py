@@ -76,12 +76,13 @@ def test_deep_reorganisation_keeps_the_order_of_parents_and_children(chain, wall
         coin = wallet.change_of(tx)
     chain.mine()
     done = chain.control("/reorg", {"depth": 6})
-    assert done["returned"] == txids
+    # Tests before this one have left transactions of their own in the mempool.
+    assert [txid for txid in done["returned"] if txid in txids] == txids
     chain.mine()
     heights = {chain.status(txid)["blockheight"] for txid in txids}
     assert len(heights) == 1
     block = chain.woc(f"/block/height/{heights.pop()}").json()
-    assert block["tx"][1:] == txids
+    assert [txid for txid in block["tx"] if txid in txids] == txids
 
 
 def test_old_coinbases_are_gone(chain):

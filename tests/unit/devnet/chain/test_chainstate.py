@@ -84,16 +84,13 @@ def test_failed_change_leaves_nothing(chain, faucet, monkeypatch):
     assert chain.mine(1)[0].tx_count == 2
 
 
-def test_key_is_made_once_and_is_the_owners(tmp_path):
+def test_key_is_made_once_and_is_the_owners(store, tmp_path):
     path = tmp_path / "faucet.wif"
     first = load_key(path)
     assert load_key(path) == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert first.to_wif(NETWORK) not in repr(Faucet(_chain_of(tmp_path, first), first))
-
-
-def _chain_of(tmp_path, key):
-    return Chain(Store(tmp_path / "other.sqlite3"), locking_script_of(key), 50)
+    chain = Chain(store, locking_script_of(first), 50)
+    assert first.to_wif(NETWORK) not in repr(Faucet(chain, first))
 
 
 def test_key_is_made_after_a_start_that_died(tmp_path):
