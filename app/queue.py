@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from enum import StrEnum
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -118,7 +118,8 @@ def broker_url(settings: Settings) -> str:
         host = url.netloc.rpartition("@")[2]
         url = url._replace(netloc=f":{password}@{host}")
     if url.scheme == "unix":
-        return f"redis+socket://{url.netloc}{url.path}"
+        database = dict(parse_qsl(url.query)).get("db", "0")
+        return f"redis+socket://{url.netloc}{url.path}?virtual_host={database}"
     return urlunsplit(url)
 
 

@@ -18,6 +18,9 @@ POW_LIMIT_BITS = {
     Network.TEST: 0x1D00FFFF,
     Network.REGTEST: 0x207FFFFF,
 }
+# On main no block of the last years was easier than a difficulty of 2**32. A header of the
+# consensus limit costs seconds to make, one of this costs days of a large machine.
+EASIEST_BITS = {**POW_LIMIT_BITS, Network.MAIN: 0x1900FFFF}
 
 
 def target_of(bits: int) -> int:

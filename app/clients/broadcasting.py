@@ -66,6 +66,11 @@ class Broadcaster:
                 outcomes[txid] = outcome if earlier is None else _combine(earlier, outcome)
         return outcomes
 
+    @property
+    def batch_size(self) -> int:
+        """How many transactions the service that is asked first takes in one call."""
+        return self._services[0].batch_size
+
     def fee_policy(self) -> int | None:
         """Return the satoshis per 1000 bytes of the first service that names them, or None."""
         for service in self._services:

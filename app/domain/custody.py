@@ -17,6 +17,7 @@ from app.domain.envelope import (
     commitment_payload,
     record_digest,
 )
+from app.domain.inclusion import Inclusion, find_inclusion_problem
 from app.domain.messages import digest, transfer_message
 from app.domain.records import RecordContent, RecordKind
 
@@ -27,7 +28,10 @@ class BrokenLineError(ValueError):
 
 @dataclass(frozen=True)
 class CustodyLink:
-    """One record of the line with the transaction that anchors it, as they are stored."""
+    """One record of the line with the transaction that anchors it, as they are stored.
+
+    `inclusion` is None while the transaction is not mined.
+    """
 
     head: str
     content: RecordContent
@@ -37,6 +41,7 @@ class CustodyLink:
     issuer_signature: str
     txid: str
     raw_tx: bytes | None
+    inclusion: Inclusion | None
 
     @property
     def prev_head(self) -> str | None:
@@ -100,6 +105,10 @@ def _check(
         yield "its digest is not that of the record"
     if not _is_anchored(link):
         yield "its transaction does not carry it"
+    if link.inclusion is not None:
+        problem = find_inclusion_problem(link.txid, link.inclusion, network)
+        if problem is not None:
+            yield f"its transaction is not proven to be mined: {problem}"
     if previous is not None and not _is_handed_over(link, previous, network):
         yield "the owner before did not sign it over"
 

@@ -60,6 +60,7 @@ class UtxoEvent(StrEnum):
     RELEASED = "released"
     SPENT = "spent"
     SPENT_ELSEWHERE = "spent_elsewhere"
+    SUSPECTED = "suspected"
     RESTORED = "restored"
     UNSEEN = "unseen"
 
@@ -104,6 +105,8 @@ UTXO_MOVES: Mapping[str, Move] = {
     # Held: the lock is permanent, only its transaction's verdict ends it.
     UtxoEvent.HELD: Move((UtxoStatus.LOCKED,), UtxoStatus.LOCKED),
     UtxoEvent.RELEASED: Move((UtxoStatus.LOCKED,), UtxoStatus.AVAILABLE),
+    # The network called a spend of it invalid: a sync has to look at it before it is used again.
+    UtxoEvent.SUSPECTED: Move((UtxoStatus.LOCKED,), UtxoStatus.UNCONFIRMED),
     UtxoEvent.SPENT: Move((UtxoStatus.LOCKED,), UtxoStatus.SPENT),
     # Somebody else holds the key too: the chain shows a spend that is not ours.
     UtxoEvent.SPENT_ELSEWHERE: Move(

@@ -313,6 +313,15 @@ class AuthenticationRecord(StatefulDocument):
         )
 
     @classmethod
+    def fail_claimed(cls, transaction_id: ObjectId, reason: str) -> bool:
+        """Fails a record whose claim led to no transaction, and so frees its uid."""
+        return bool(
+            cls.objects(
+                transaction_id=transaction_id, status=RecordStatus.PENDING.value
+            ).transition(RecordEvent.GIVEN_UP, set__reason=reason, **_UNSET_ALL)
+        )
+
+    @classmethod
     def fail_unclaimed(cls, record_id: ObjectId, reason: str) -> bool:
         """Fails a pending record that nobody has claimed, and so frees its uid."""
         return bool(

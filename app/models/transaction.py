@@ -148,9 +148,19 @@ class ChainTransaction(StatefulDocument):
         cls.objects.insert(list(transactions), load_bulk=False)
 
     @classmethod
-    def list_due(cls, statuses: Sequence[str], now: datetime, limit: int) -> list[ChainTransaction]:
+    def list_due(
+        cls,
+        statuses: Sequence[str],
+        now: datetime,
+        limit: int,
+        *,
+        is_settled: bool | None = None,
+    ) -> list[ChainTransaction]:
         """Lists transactions in these states whose time has come."""
-        return list(cls.objects(next_attempt_at__lte=now, status__in=list(statuses)).limit(limit))
+        due = cls.objects(next_attempt_at__lte=now, status__in=list(statuses))
+        if is_settled is not None:
+            due = due.filter(settled_at__ne=None) if is_settled else due.filter(settled_at=None)
+        return list(due.limit(limit))
 
     @classmethod
     def existing_ids(cls, ids: Sequence[ObjectId]) -> set[ObjectId]:

@@ -193,9 +193,13 @@ class Utxo(StatefulDocument):
         )
 
     @classmethod
-    def release_dead(cls, transaction_id: ObjectId) -> int:
-        """Frees what a rejected or abandoned transaction had locked, held or not."""
-        return int(cls.objects(lock_id=transaction_id).transition(UtxoEvent.RELEASED, **_UNLOCK))
+    def release_dead(cls, transaction_id: ObjectId, *, is_suspect: bool) -> int:
+        """Frees what a rejected or abandoned transaction had locked, held or not.
+
+        A suspect output is set aside until a sync has compared it with the chain.
+        """
+        event = UtxoEvent.SUSPECTED if is_suspect else UtxoEvent.RELEASED
+        return int(cls.objects(lock_id=transaction_id).transition(event, **_UNLOCK))
 
     @classmethod
     def spend_each(cls, spends: Iterable[tuple[str, ObjectId, str]]) -> int:

@@ -26,7 +26,7 @@ from app.models.transaction import AnchoredField, ChainTransaction, TransactionK
 from app.models.utxo import Utxo
 from app.services import commitment, delivery, knobs, pool, pool_split
 from app.services.endorsement import Endorsement, endorse, largest_output
-from app.services.signing import Draft, sign_all
+from app.services.signing import Draft, WrongKeyError, sign_all
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ def anchor(records: Sequence[AuthenticationRecord]) -> AnchoringResult:
         return AnchoringResult(0, 0, {})
     today = knobs.load()
     rate = today.satoshis_per_kilobyte
-    funded, unfunded = _lock(claimed, rate)
+    needs = _list_needs(claimed, rate)
+    funded, unfunded = _lock([r for r in claimed if r.transaction_id in needs], needs)
     pool_split.ask_if_low(today)
     waiting: dict[ObjectId, UnavailableError] = dict(
         _release(unfunded, PoolEmptyError("the pool has no output left that pays for it"))
@@ -81,16 +82,28 @@ def anchor(records: Sequence[AuthenticationRecord]) -> AnchoringResult:
     return AnchoringResult(len(claimed), sum(len(t.records) for t in delivered), waiting)
 
 
+def _list_needs(records: Sequence[AuthenticationRecord], rate: int) -> dict[ObjectId, Need]:
+    """What each record's transaction must pay, by its id; one that can't be written down fails.
+
+    Nothing that the API accepts is such a record, but one alone must not hold up all the others.
+    """
+    payload = extensions.get().settings.onchain_payload
+    needs = {}
+    for record in records:
+        try:
+            output = largest_output(record.content, payload)
+        except ValueError as error:
+            logger.exception("record can't be anchored", extra={"record_id": str(record.id)})
+            AuthenticationRecord.fail_claimed(record.transaction_id, f"not representable: {error}")
+        else:
+            needs[record.transaction_id] = Need((output,), _rate(record, rate))
+    return needs
+
+
 def _lock(
-    records: Sequence[AuthenticationRecord], rate: int
+    records: Sequence[AuthenticationRecord], needs: Mapping[ObjectId, Need]
 ) -> tuple[list[tuple[AuthenticationRecord, list[Utxo]]], list[AuthenticationRecord]]:
     settings = extensions.get().settings
-    needs = {
-        record.transaction_id: Need(
-            (largest_output(record.content, settings.onchain_payload),), _rate(record, rate)
-        )
-        for record in records
-    }
     locked = pool.lock(needs, key_identifier=settings.utxo_funding_key_identifier)
     funded = [(r, locked[r.transaction_id]) for r in records if r.transaction_id in locked]
     unfunded = [r for r in records if r.transaction_id not in locked]
@@ -139,8 +152,13 @@ def _anchored(record: AuthenticationRecord, endorsement: Endorsement) -> Anchore
 def _give_back(
     records: Sequence[AuthenticationRecord], error: Exception
 ) -> Mapping[ObjectId, UnavailableError]:
-    """Frees outputs and claims of an attempt of which nothing was persisted."""
-    Utxo.release_unheld([record.transaction_id for record in records])
+    """Frees outputs and claims of an attempt of which nothing was persisted.
+
+    A coin that the signer can't unlock stays locked until its lease is over, so that the next pass
+    takes others.
+    """
+    wrong = error.transaction_ids if isinstance(error, WrongKeyError) else ()
+    Utxo.release_unheld([r.transaction_id for r in records if r.transaction_id not in wrong])
     return _release(records, SignerUnavailableError(f"the signer did not sign: {error}"))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bson import ObjectId
 
 from app.domain.custody import CustodyLink
+from app.domain.inclusion import Inclusion
 from app.domain.states import RecordStatus
 from app.errors import NotFoundError
 from app.models.patch_state import PatchState
@@ -57,7 +58,20 @@ class StoredLine:
             issuer_signature=record.issuer_signature,
             txid=record.txid,
             raw_tx=None if transaction is None else bytes(transaction.raw_tx),
+            inclusion=None if transaction is None else _inclusion(transaction),
         )
+
+
+def _inclusion(transaction: ChainTransaction) -> Inclusion | None:
+    proof = transaction.proof
+    if proof is None:
+        return None
+    return Inclusion(
+        block_hash=proof.block_hash,
+        block_height=proof.block_height,
+        merkle_path=bytes(proof.merkle_path),
+        block_header=bytes(proof.block_header),
+    )
 
 
 def load(uid_tag_id: str) -> StoredLine:

@@ -6,6 +6,7 @@ Every answer that proves nothing leaves everything as it is: the same bytes go o
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -25,10 +26,32 @@ logger = logging.getLogger(__name__)
 
 _NEVER_VALID = frozenset({BroadcastStatus.INVALID, BroadcastStatus.FEE_TOO_LOW})
 _LONGEST_WISH_SECONDS = 600
+_PORTION_SECONDS = 3
 
 
 def deliver(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
-    """Broadcasts committed transactions, settles what was accepted; answers those accepted."""
+    """Broadcasts committed transactions, settles what was accepted; answers those accepted.
+
+    In portions, so that the first need not wait for the last where they go out at a pace.
+    """
+    portion = _portion_size(len(transactions))
+    return [
+        transaction
+        for start in range(0, len(transactions), portion)
+        for transaction in _deliver_portion(transactions[start : start + portion])
+    ]
+
+
+def _portion_size(count: int) -> int:
+    """All at once where nothing holds them up, else what goes out in a few seconds."""
+    current = extensions.get()
+    pace = current.settings.chain_requests_per_second
+    if current.broadcaster.batch_size > 1 or not pace:
+        return max(count, 1)
+    return math.ceil(pace * _PORTION_SECONDS)
+
+
+def _deliver_portion(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
     outcomes = send(transactions)
     accepted = []
     for transaction in transactions:

@@ -51,7 +51,13 @@ def endorse(records: Sequence[AuthenticationRecord]) -> list[Endorsement]:
 
 
 def largest_output(content: RecordContent, payload: OnchainPayload) -> TxOutput:
-    """The data output at its largest, for choosing inputs before the issuer has signed."""
+    """The data output at its largest, for choosing inputs before the issuer has signed.
+
+    Raises:
+        NotCanonicalError: the record has no canonical form, so nobody could ever sign it.
+    """
+    content.endorsement_message()
+    record_digest(b"", content.public_view(_ANY_PUBLIC_KEY, _LONGEST_SIGNATURE))
     return _output(content, "00" * 32, _ANY_PUBLIC_KEY, _LONGEST_SIGNATURE, payload)
 
 

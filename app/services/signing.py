@@ -26,6 +26,14 @@ from app.models.transaction import (
 from app.models.utxo import Utxo
 
 
+class WrongKeyError(SignerUnavailableError):
+    """The signer's key does not unlock the coins of these transactions."""
+
+    def __init__(self, message: str, transaction_ids: Sequence[ObjectId]) -> None:
+        super().__init__(message)
+        self.transaction_ids = tuple(transaction_ids)
+
+
 @dataclass(frozen=True)
 class Draft:
     """What a transaction is to be: its outputs, the locked coins that pay, the records it carries.
@@ -50,7 +58,7 @@ def sign_all(drafts: Sequence[Draft], *, satoshis_per_kilobyte: int) -> list[Cha
     every input by the script interpreter.
 
     Raises:
-        SignerUnavailableError: a key of the signer does not unlock the output asked for.
+        WrongKeyError: a key of the signer does not unlock the output asked for.
         ServiceUnavailableError, KmsRefusedError: the signer did not sign; nothing is used.
         InsufficientFundsError: the coins don't pay for the outputs and the fee.
     """
@@ -65,9 +73,11 @@ def sign_all(drafts: Sequence[Draft], *, satoshis_per_kilobyte: int) -> list[Cha
         for coin, digest in zip(draft.coins, sighashes(transaction), strict=True)
     ]
     signatures = iter(extensions.get().kms.sign(requests))
+    unlocked = [[(coin, next(signatures)) for coin in draft.coins] for draft in drafts]
+    _check_keys(drafts, unlocked)
     signed = []
-    for draft, transaction in zip(drafts, unsigned, strict=True):
-        scripts = [_unlock(coin, next(signatures)) for coin in draft.coins]
+    for draft, transaction, pairs in zip(drafts, unsigned, unlocked, strict=True):
+        scripts = [_unlocking_script(signature) for _, signature in pairs]
         complete = transaction.with_unlocking_scripts(scripts)
         verify_input_scripts(complete)
         signed.append(_document(draft, complete))
@@ -81,12 +91,21 @@ def _build(draft: Draft, change: Address, satoshis_per_kilobyte: int) -> Transac
     )
 
 
-def _unlock(coin: Utxo, signature: KmsSignature) -> bytes:
-    wanted = find_p2pkh_hash160(bytes.fromhex(coin.locking_script))
-    if signature.public_key.hash160() != wanted:
-        raise SignerUnavailableError(
-            f"the signer's key {coin.key_identifier!r} does not unlock {coin.outpoint}"
-        )
+def _check_keys(
+    drafts: Sequence[Draft], unlocked: Sequence[Sequence[tuple[Utxo, KmsSignature]]]
+) -> None:
+    wrong = {
+        draft.transaction_id: coin
+        for draft, pairs in zip(drafts, unlocked, strict=True)
+        for coin, signature in pairs
+        if signature.public_key.hash160() != find_p2pkh_hash160(bytes.fromhex(coin.locking_script))
+    }
+    if wrong:
+        points = ", ".join(f"{c.outpoint} ({c.key_identifier})" for c in wrong.values())
+        raise WrongKeyError(f"the signer's key does not unlock {points}", list(wrong))
+
+
+def _unlocking_script(signature: KmsSignature) -> bytes:
     return p2pkh_unlocking_script(signature.signature_der, signature.public_key.to_bytes())
 
 

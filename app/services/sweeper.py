@@ -46,7 +46,7 @@ def sweep() -> SweepReport:
         committed=_commit_signed(now),
         delivered=_deliver_committed(now),
         claims_freed=_free_old_claims(now),
-        anchored=anchoring.anchor_due(extensions.get().settings.anchor_batch_size).settled,
+        anchored=anchoring.anchor_due(extensions.get().settings.anchor_batch_size).claimed,
     )
     if not report.is_empty:
         logger.info("sweep", extra={"event": "sweep", **asdict(report)})
@@ -63,8 +63,9 @@ def _unwind_dead(now: datetime) -> int:
 
 
 def _settle_accepted(now: datetime) -> int:
-    accepted = ChainTransaction.list_due([TransactionStatus.ACCEPTED], now, _LIMIT)
-    unsettled = [transaction for transaction in accepted if transaction.settled_at is None]
+    unsettled = ChainTransaction.list_due(
+        [TransactionStatus.ACCEPTED], now, _LIMIT, is_settled=False
+    )
     settlement.settle(unsettled)
     return len(unsettled)
 

@@ -15,11 +15,11 @@ from enum import StrEnum
 
 from app import extensions
 from app.bitcoin.errors import BitcoinFormatError
-from app.bitcoin.headers import POW_LIMIT_BITS
 from app.bitcoin.merkle import MerklePath
 from app.clients.chain_types import ChainStatus, HeaderAt
 from app.clients.outcomes import ServiceUnavailableError, UnexpectedAnswerError
 from app.domain.clock import utc_now
+from app.domain.inclusion import Inclusion, find_inclusion_problem
 from app.domain.states import TransactionEvent, TransactionStatus
 from app.logs import chain_event
 from app.models.setting import CHAIN_TIP, Setting
@@ -97,10 +97,8 @@ def track() -> TrackingReport:
 
 
 def _list_due() -> Sequence[ChainTransaction]:
-    due = ChainTransaction.list_due(
-        [TransactionStatus.ACCEPTED, TransactionStatus.MINED], utc_now(), _LIMIT
-    )
-    return [transaction for transaction in due if transaction.settled_at is not None]
+    statuses = [TransactionStatus.ACCEPTED, TransactionStatus.MINED]
+    return ChainTransaction.list_due(statuses, utc_now(), _LIMIT, is_settled=True)
 
 
 def _look_at(transaction: ChainTransaction, status: ChainStatus | None, current: _Round) -> Outcome:
@@ -183,27 +181,45 @@ def _next_look() -> datetime:
 
 def _prove(transaction: ChainTransaction, headers: dict[str, HeaderAt]) -> MerkleProofField | None:
     """Fetches the path and checks it against its header; None, and a log line, where it fails."""
-    chain = extensions.get().chain
-    tsc = chain.find_proof(transaction.txid)
+    tsc = extensions.get().chain.find_proof(transaction.txid)
     if tsc is None:
         return None
-    if tsc.block_hash not in headers:
-        headers[tsc.block_hash] = chain.get_header(tsc.block_hash)
-    at = headers[tsc.block_hash]
-    limit = POW_LIMIT_BITS[extensions.get().settings.woc_network]
+    at = _get_linked_header(tsc.block_hash, headers)
+    network = extensions.get().settings.woc_network
     try:
-        path = MerklePath.from_tsc(at.height, transaction.txid, tsc.index, tsc.nodes)
-        is_proven = path.root(transaction.txid) == at.header.merkle_root
+        path = MerklePath.from_tsc(at.height, transaction.txid, tsc.index, tsc.nodes).to_bytes()
+        inclusion = Inclusion(at.block_hash, at.height, path, at.header.to_bytes())
+        problem = find_inclusion_problem(transaction.txid, inclusion, network)
     except BitcoinFormatError as error:
-        logger.warning("merkle path can't be read: %s", error)
-        is_proven = False
-    if not is_proven or not at.header.has_proof_of_work(limit):
-        logger.warning("merkle proof refused", extra=chain_event("proof_refused", transaction.txid))
+        problem = str(error)
+    if problem is not None:
+        logger.warning(
+            "merkle proof refused: %s",
+            problem,
+            extra=chain_event("proof_refused", transaction.txid, reason=problem),
+        )
         return None
     return MerkleProofField(
-        block_hash=at.block_hash,
-        block_height=at.height,
+        block_hash=inclusion.block_hash,
+        block_height=inclusion.block_height,
         tx_index=tsc.index,
-        merkle_path=path.to_bytes(),
-        block_header=at.header.to_bytes(),
+        merkle_path=inclusion.merkle_path,
+        block_header=inclusion.block_header,
     )
+
+
+def _get_linked_header(block_hash: str, headers: dict[str, HeaderAt]) -> HeaderAt:
+    """The header of a block, once a round, that stands on the best chain and links to it.
+
+    Raises:
+        UnexpectedAnswerError: it does not, so the block is off the chain or made up.
+    """
+    if block_hash not in headers:
+        chain = extensions.get().chain
+        at = chain.get_header(block_hash)
+        best = chain.get_header(at.height)
+        below = chain.get_header(at.height - 1)
+        if (best.block_hash, below.block_hash) != (block_hash, at.header.previous_block_hash):
+            raise UnexpectedAnswerError(chain.name, f"block {block_hash} is not on the best chain")
+        headers[block_hash] = at
+    return headers[block_hash]

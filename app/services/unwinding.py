@@ -24,7 +24,7 @@ def unwind(transaction: ChainTransaction) -> None:
     """
     for conflict in transaction.conflicts:
         Utxo.mark_spent_elsewhere(conflict.outpoint, transaction.id, conflict.txid)
-    Utxo.release_dead(transaction.id)
+    Utxo.release_dead(transaction.id, is_suspect=_is_called_invalid(transaction))
     now = utc_now()
     if transaction.status == TransactionStatus.REJECTED:
         AuthenticationRecord.return_rejected(
@@ -39,6 +39,11 @@ def unwind(transaction: ChainTransaction) -> None:
             transaction.id, reason="its transaction was abandoned", next_attempt_at=now
         )
     ChainTransaction.finish_unwinding(transaction.id)
+
+
+def _is_called_invalid(transaction: ChainTransaction) -> bool:
+    is_rejected = transaction.status == TransactionStatus.REJECTED
+    return is_rejected and not transaction.is_underpaid and not transaction.conflicts
 
 
 def _higher_rate(transaction: ChainTransaction) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -73,6 +74,26 @@ def test_held_back_by_an_open_circuit_is_no_try_and_what_arrived_is_settled_all_
     Circuit("whatsonchain", extensions.get().redis).succeed()
     lab.sweep_until_quiet()
     check_confirmed_once(lab, [sent, held_back])
+
+
+def test_at_a_pace_the_first_are_settled_before_the_last_go_out(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.configure(WOC_REQUESTS_PER_SECOND="10")
+    lab.fill_pool(31)
+    lab.register_many(31)
+    settled_before: list[int] = []
+    send = delivery.send
+
+    def counting(transactions: Sequence[ChainTransaction]) -> Any:
+        settled_before.append(ChainTransaction.objects(settled_at__ne=None).count())
+        return send(transactions)
+
+    monkeypatch.setattr(delivery, "send", counting)
+
+    assert anchoring.anchor_due(100).settled == 31
+
+    assert settled_before == [0, 30]
 
 
 def test_m6_with_every_answer_cut_after_acceptance_each_record_has_one_transaction(

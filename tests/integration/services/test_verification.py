@@ -18,7 +18,7 @@ from app.errors import InconsistentStateError, NotFoundError
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
-from app.services import anchoring, custody_lines, history, verification
+from app.services import anchoring, custody_lines, history, tracker, verification
 from tests.integration.services.crashes import POINTS, crashing
 from tests.integration.services.lab import Lab, Owner
 
@@ -185,6 +185,35 @@ def test_what_was_tampered_with_is_compromised_and_says_why(lab: Lab, what: str)
     result = verification.verify("NFC-1")
     assert result.status == verification.COMPROMISED
     assert result.findings
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize("field", ["merkle_path", "block_header", "block_hash", "block_height"])
+def test_a_tampered_proof_of_being_mined_is_compromised(lab: Lab, field: str) -> None:
+    lab.mine()
+    lab.pass_time()
+    tracker.track()
+    assert verification.verify("NFC-1").confirmations == 1
+    transaction = ChainTransaction.objects.first()
+    genuine = transaction.proof
+    header = bytearray(genuine.block_header)
+    header[0] ^= 1
+    path = bytearray(genuine.merkle_path)
+    path[-1] ^= 1
+    changed = {
+        "merkle_path": bytes(path),
+        "block_header": bytes(header),
+        "block_hash": "66" * 32,
+        "block_height": genuine.block_height - 1,
+    }
+    lab.collection("transactions").update_one(
+        {"_id": transaction.id}, {"$set": {f"proof.{field}": changed[field]}}
+    )
+
+    result = verification.verify("NFC-1")
+
+    assert result.status == verification.COMPROMISED
+    assert "mined" in result.findings[0]
 
 
 @pytest.mark.usefixtures("line")

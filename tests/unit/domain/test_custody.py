@@ -59,6 +59,7 @@ def anchor(
         issuer_signature=signature,
         txid=transaction.txid,
         raw_tx=transaction.to_bytes(),
+        inclusion=None,
     )
 
 
