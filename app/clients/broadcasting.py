@@ -81,6 +81,10 @@ class Broadcaster:
                 return satoshis_per_kilobyte
         return None
 
+    def note_arrival(self, service_name: str) -> None:
+        """Close the circuit of a service that turns out to have taken what it did not answer."""
+        self._circuits[service_name].succeed()
+
     def circuit_states(self) -> dict[str, CircuitState]:
         """Return where the circuit of each service stands, in the order of asking."""
         return {name: circuit.state() for name, circuit in self._circuits.items()}

@@ -52,15 +52,50 @@ def _portion_size(count: int) -> int:
 
 
 def _deliver_portion(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
-    outcomes = send(transactions)
-    accepted = []
-    for transaction in transactions:
-        outcome = outcomes[transaction.txid]
-        _log(transaction, outcome)
-        if outcome.is_success or _is_known_after_all(transaction, outcome):
-            accepted.append(transaction)
+    accepted: list[ChainTransaction] = []
+    left = transactions
+    while left:
+        outcomes = send(left)
+        arrived = _list_arrived(left, outcomes)
+        again = []
+        for transaction in left:
+            outcome = outcomes[transaction.txid]
+            _log(transaction, outcome)
+            if transaction.id in arrived or outcome.is_success:
+                accepted.append(transaction)
+            elif arrived and _is_held_back(outcome):
+                # What kept it from being sent was a circuit that is closed again by now.
+                again.append(transaction)
+            elif _is_known_after_all(transaction, outcome):
+                accepted.append(transaction)
+        left = again
     settlement.accept(accepted)
     return accepted
+
+
+def _list_arrived(
+    transactions: Sequence[ChainTransaction], outcomes: Mapping[str, BroadcastOutcome]
+) -> set[ObjectId]:
+    """Asks about those that were sent and never answered; answers which the network has.
+
+    A service that took one and lost the answer does work, so its circuit is closed.
+    """
+    silent = [t for t in transactions if _is_silent(outcomes[t.txid])]
+    arrived = _list_known(silent)
+    for transaction in silent:
+        if transaction.id in arrived:
+            _log_found(transaction)
+            extensions.get().broadcaster.note_arrival(outcomes[transaction.txid].service)
+    return arrived
+
+
+def _is_silent(outcome: BroadcastOutcome) -> bool:
+    return outcome.is_outage and not _is_held_back(outcome)
+
+
+def _is_held_back(outcome: BroadcastOutcome) -> bool:
+    """By our own pace or circuit: it was not sent, which is no try."""
+    return outcome.was_refused and outcome.http_status is None
 
 
 def deliver_again(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
@@ -131,8 +166,8 @@ def _is_known_after_all(transaction: ChainTransaction, outcome: BroadcastOutcome
 
 
 def _wait(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
-    # Held back by our own pace or circuit: no try, it goes out soon after the service is back.
-    is_try = outcome.http_status is not None or not outcome.was_refused
+    # What was held back goes out soon after the service is back.
+    is_try = not _is_held_back(outcome)
     tries = transaction.attempts if is_try else 0
     delay = backoff(tries, base_seconds=2, cap_seconds=300)
     if outcome.retry_after_seconds is not None:

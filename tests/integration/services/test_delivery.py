@@ -21,7 +21,6 @@ from tests.integration.services.lab import Lab
 BROADCAST = "/tx/raw"
 UNDECIDED: dict[str, dict[str, Any]] = {
     "cut_before": {"kind": "cut_before"},
-    "cut_after": {"kind": "cut_after"},
     "429": {"kind": "status", "status": 429, "retry_after": 7},
     "500": {"kind": "status", "status": 500},
     "503": {"kind": "status", "status": 503},
@@ -59,10 +58,13 @@ def test_held_back_by_an_open_circuit_is_no_try_and_what_arrived_is_settled_all_
     lab.configure(CIRCUIT_FAILURES="1", CIRCUIT_SECONDS="600")
     lab.fill_pool(2)
     sent, held_back = lab.register_many(2)
-    lab.set_faults({"kind": "cut_after", "path": BROADCAST})
+    lab.set_faults({"kind": "cut_before", "path": BROADCAST})
     anchoring.anchor_due(100)
     tries = sorted(lab.transaction_of(record).attempts for record in (sent, held_back))
     assert tries == [0, 1]
+    lab.clear_faults()
+    [arrived] = ChainTransaction.objects(attempts=1)
+    lab.broadcast(arrived)
 
     lab.pass_time()
     lab.sweep_once()
@@ -70,7 +72,6 @@ def test_held_back_by_an_open_circuit_is_no_try_and_what_arrived_is_settled_all_
     # The broadcaster is still left alone, but the chain says that it has the first.
     statuses = {lab.reload(record).status for record in (sent, held_back)}
     assert statuses == {RecordStatus.CONFIRMED, RecordStatus.ANCHORING}
-    lab.clear_faults()
     Circuit("whatsonchain", extensions.get().redis).succeed()
     lab.sweep_until_quiet()
     check_confirmed_once(lab, [sent, held_back])
@@ -94,6 +95,20 @@ def test_at_a_pace_the_first_are_settled_before_the_last_go_out(
     assert anchoring.anchor_due(100).settled == 31
 
     assert settled_before == [0, 30]
+
+
+def test_m6_a_lost_answer_is_asked_for_at_once_and_opens_no_circuit(lab: Lab) -> None:
+    lab.configure(CIRCUIT_FAILURES="3", CIRCUIT_SECONDS="600")
+    lab.fill_pool(10)
+    records = lab.register_many(10)
+    before = lab.accepted_count()
+    lab.set_faults({"kind": "cut_after", "path": BROADCAST})
+
+    assert anchoring.anchor_due(100).settled == 10
+
+    assert lab.accepted_count() == before + 10
+    assert extensions.get().broadcaster.circuit_states()["whatsonchain"].position == "closed"
+    check_confirmed_once(lab, records)
 
 
 def test_m6_with_every_answer_cut_after_acceptance_each_record_has_one_transaction(
