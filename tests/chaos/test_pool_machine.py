@@ -19,13 +19,13 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from app.bitcoin.transactions import Transaction
 from app.clients.outcomes import ClientError
+from app.domain.clock import utc_now
 from app.domain.states import TRANSACTION_DEAD, RecordStatus, UtxoStatus
 from app.errors import ConflictError, PatchProofError
 from app.models.patch_state import PatchState
@@ -44,18 +44,19 @@ from app.services import (
     tracker,
 )
 from tests.chaos.deaths import dying_after
-from tests.chaos.steps import let_maintenance_run_out, list_unfinished
+from tests.chaos.steps import let_maintenance_run_out, list_unfinished, pass_time
 from tests.integration.services.invariants import check_at_rest
 from tests.integration.services.lab import Lab, Owner
 
-EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "10"))
-STEPS = int(os.environ.get("CHAOS_STEPS", "25"))
+EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "12"))
+STEPS = int(os.environ.get("CHAOS_STEPS", "40"))
 _ROUNDS = 12
 _UNAVAILABLE = (ClientError, PatchProofError)
 
 WORK: dict[str, Callable[[], Any]] = {
     "anchor": lambda: anchoring.anchor_due(100),
     "anchor one": lambda: anchoring.anchor_due(1),
+    "anchor two": lambda: anchoring.anchor_due(2),
     "sweep": sweeper.sweep,
     "reap": reaper.reap,
     "track": tracker.track,
@@ -63,6 +64,8 @@ WORK: dict[str, Callable[[], Any]] = {
     "split": lambda: pool_split.split(ignore_cooldown=True),
     "sweep dust": pool_sweep.sweep_dust,
 }
+WORKS = st.sampled_from([*WORK, "anchor", "anchor", "sweep", "reap"])
+IS_LATER = st.sampled_from([True, True, False])
 FAULTS: dict[str, dict[str, Any]] = {
     "false missing inputs": {"kind": "false_missing_inputs"},
     "accepted, called missing": {"kind": "accept_then_missing_inputs"},
@@ -92,8 +95,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.lab = lab
         self.patches: dict[str, Patch] = {}
 
-    @initialize(coins=st.integers(0, 4))
-    def begin(self, coins: int) -> None:
+    @initialize(coins=st.integers(1, 3), patches=st.integers(1, 3))
+    def begin(self, coins: int, patches: int) -> None:
         for name in ("authentication_records", "transactions", "utxos", "patch_states", "settings"):
             self.lab.collection(name).delete_many({})
         let_maintenance_run_out(self.lab)
@@ -101,56 +104,68 @@ class PoolMachine(RuleBasedStateMachine):
         self.lab.begin()
         Setting.put("MIN_UTXO_COUNT", 3)
         Setting.put("DUST_SWEEP_LIMIT", 2)
-        if coins:
-            self._fund(coins, 20_000)
+        self._fund(coins, 20_000)
+        self.register(patches)
 
     # What people do
 
-    @rule()
-    def register(self) -> None:
-        patch = Patch(f"NFC-{len(self.patches)}", [Owner()])
-        self.lab.register(patch.uid, patch.owners[0])
-        self.patches[patch.uid] = patch
+    @rule(count=st.integers(1, 2))
+    def register(self, count: int) -> None:
+        for _ in range(count):
+            patch = Patch(f"NFC-{len(self.patches)}", [Owner()])
+            self.lab.register(patch.uid, patch.owners[0])
+            self.patches[patch.uid] = patch
 
-    @precondition(lambda self: self.patches)
-    @rule(data=st.data())
-    def register_again(self, data: st.DataObject) -> None:
-        uid = data.draw(st.sampled_from(sorted(self.patches)))
-        self._must_be_refused(lambda: self.lab.register(uid))
-
-    @precondition(lambda self: self.patches)
     @rule(data=st.data(), is_back=st.booleans())
     def transfer(self, data: st.DataObject, is_back: bool) -> None:
+        """Hands a patch on; what is not registered yet is registered a second time instead."""
         patch = self.patches[data.draw(st.sampled_from(sorted(self.patches)))]
         state = PatchState.find(patch.uid)
         if state is None:
+            _must_be_refused(lambda: self.lab.register(patch.uid))
             return
+        if AuthenticationRecord.find_confirmed(state.head) is None:
+            # Settling has died in between; whoever settles again confirms it.
+            return
+        owner = next(each for each in patch.owners if each.address == state.owner)
         new_owner = patch.owners[0] if is_back else Owner()
-        is_free = not AuthenticationRecord.objects(active_key=f"xfer:{state.head}").count()
-        act = lambda: self.lab.transfer(state.head, patch.owners[-1], new_owner, patch.uid)  # noqa: E731
-        if is_free:
+
+        def act() -> None:
+            self.lab.transfer(state.head, owner, new_owner, patch.uid)
+
+        if AuthenticationRecord.objects(active_key=f"xfer:{state.head}").count():
+            _must_be_refused(act)
+        else:
             act()
             patch.owners.append(new_owner)
-        else:
-            self._must_be_refused(act)
 
-    # What workers do, to the end or until they die
+    # What workers do, to the end or until they die, soon or when leases have run out
 
-    @rule(work=st.sampled_from(sorted(WORK)))
-    def work(self, work: str) -> None:
+    @rule(work=WORKS, is_later=IS_LATER)
+    def work(self, work: str, is_later: bool) -> None:
+        if is_later:
+            self._let_time_pass()
         with suppress(*_UNAVAILABLE):
             WORK[work]()
 
-    @rule(work=st.sampled_from(sorted(WORK)), steps=st.integers(0, 30), is_before=st.booleans())
-    def work_and_die(self, work: str, steps: int, is_before: bool) -> None:
-        with dying_after(steps, is_before=is_before) as life, suppress(*_UNAVAILABLE):
-            WORK[work]()
+    @rule(work=WORKS, steps=st.integers(0, 17), is_before=st.booleans(), is_later=IS_LATER)
+    def work_and_die(self, work: str, steps: int, is_before: bool, is_later: bool) -> None:
+        if is_later:
+            self._let_time_pass()
+        with dying_after(steps, is_before=is_before) as life:
+            self.work(work, is_later=False)
         event(f"{work} {'died' if life.is_over else 'came to its end'}")
 
-    @rule()
-    def let_time_pass(self) -> None:
-        self.lab.pass_time()
-        let_maintenance_run_out(self.lab)
+    @rule(work=WORKS, fault=st.sampled_from(sorted(FAULTS)), times=st.integers(1, 3))
+    def work_while_lied_to(self, work: str, fault: str, times: int) -> None:
+        self.lab.set_faults({**FAULTS[fault], "times": times})
+        self.work(work, is_later=True)
+
+    @rule(steps=st.integers(5, 17), work=WORKS)
+    def anchor_die_and_go_on(self, steps: int, work: str) -> None:
+        """The way that money goes most: a pass dies, and somebody else finds what it has left."""
+        self.work_and_die("anchor", steps, is_before=True, is_later=True)
+        self.work(work, is_later=True)
 
     # What the world does
 
@@ -158,39 +173,29 @@ class PoolMachine(RuleBasedStateMachine):
     def fund(self, outputs: int, satoshis: int) -> None:
         self._fund(outputs, satoshis)
 
-    @rule()
-    def mine(self) -> None:
-        self.lab.mine()
+    @rule(data=st.data(), what=st.sampled_from(["mine", "reorganise", "evict", "spend outside"]))
+    def change_the_chain(self, data: st.DataObject, what: str) -> None:
+        self.lab.clear_faults()
+        if what == "mine":
+            self.lab.mine()
+        elif what == "reorganise":
+            self.lab.control("reorg", {"depth": 1})
+        elif what == "evict":
+            self._evict(data)
+        else:
+            self._spend_outside(data)
 
-    @rule()
-    def reorganise(self) -> None:
-        self.lab.control("reorg", {"depth": 1})
-
-    @rule(data=st.data())
-    def evict(self, data: st.DataObject) -> None:
+    def _evict(self, data: st.DataObject) -> None:
         """Drops one of our transactions; what outsiders have paid us is deep in the chain."""
-        txids = sorted(
-            t.txid for t in ChainTransaction.objects(status="accepted", settled_at__ne=None)
-        )
-        if txids:
+        sent = ChainTransaction.objects(status="accepted", settled_at__ne=None)
+        if txids := sorted(sent.scalar("txid")):
             self.lab.control("evict", {"txids": [data.draw(st.sampled_from(txids))]})
 
-    @rule(data=st.data(), is_mined=st.booleans())
-    def spend_outside(self, data: st.DataObject, is_mined: bool) -> None:
-        coins = self._spendable_outside()
-        if coins:
-            self.lab.clear_faults()
+    def _spend_outside(self, data: st.DataObject) -> None:
+        if coins := self._spendable_outside():
             self.lab.spend_coin_outside(coins[data.draw(st.integers(0, len(coins) - 1))])
-            if is_mined:
+            if data.draw(st.booleans()):
                 self.lab.mine()
-
-    @rule(fault=st.sampled_from(sorted(FAULTS)), times=st.integers(1, 3))
-    def lie(self, fault: str, times: int) -> None:
-        self.lab.set_faults({**FAULTS[fault], "times": times})
-
-    @rule()
-    def tell_the_truth(self) -> None:
-        self.lab.clear_faults()
 
     # What must hold
 
@@ -206,12 +211,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.lab.clear_faults()
         self._fund(len(self.patches) + 3, 20_000)
         for _ in range(_ROUNDS):
-            self.let_time_pass()
+            self._let_time_pass()
             for work in ("sync", "reap", "sweep", "track"):
                 WORK[work]()
             self.lab.mine()
             if not list_unfinished(self.lab) and not self._unmined():
                 break
+        assert not list_unfinished(self.lab)
         WORK["sync"]()
         check_at_rest(self.lab)
         assert not invariants.check().violations
@@ -225,17 +231,20 @@ class PoolMachine(RuleBasedStateMachine):
         assert state is not None
         assert state.owner == patch.owners[-1].address
 
-    def _must_be_refused(self, act: Callable[[], Any]) -> None:
-        try:
-            act()
-        except ConflictError:
-            return
-        raise AssertionError("accepted twice")
+    def _let_time_pass(self) -> None:
+        pass_time(self.lab)
+        self.lab.collection("transactions").update_many(
+            {"status": {"$in": ["accepted", "mined"]}}, {"$set": {"next_attempt_at": utc_now()}}
+        )
+        let_maintenance_run_out(self.lab)
 
     def _fund(self, outputs: int, satoshis: int) -> None:
         """Pays us, too deep in the chain for a reorganisation."""
+        self.lab.clear_faults()
         self.lab.fund(outputs, satoshis)
         self.lab.mine(2)
+        with suppress(*_UNAVAILABLE):
+            WORK["sync"]()
 
     def _spendable_outside(self) -> list[Utxo]:
         rows = self.lab.chain_transactions().values()
@@ -247,6 +256,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     def _unmined(self) -> int:
         return int(ChainTransaction.objects(status="accepted").count())
+
+
+def _must_be_refused(act: Callable[[], Any]) -> None:
+    try:
+        act()
+    except ConflictError:
+        return
+    raise AssertionError("accepted twice")
 
 
 def test_p1_to_p4_in_any_order(lab: Lab) -> None:

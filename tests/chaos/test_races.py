@@ -15,7 +15,15 @@ from app.models.transaction import ChainTransaction, TransactionKind
 from app.models.utxo import Utxo
 from app.queue import Task
 from app.services import reaper
-from tests.chaos.processes import ACCEPT, REFUSED, Job, Zygote, is_asleep_or_over, wait_until
+from tests.chaos.processes import (
+    ACCEPT,
+    KILLED,
+    REFUSED,
+    Job,
+    Zygote,
+    is_asleep_or_over,
+    wait_until,
+)
 from tests.chaos.stages import KEY, STAGES, USEFUL_SATOSHIS, new_uid
 from tests.chaos.steps import Theatre, judge, let_maintenance_run_out, sweep_until_quiet
 from tests.integration.services.invariants import check_at_rest, check_confirmed_once
@@ -27,6 +35,7 @@ START_SECONDS = 1.5
 FOR_ONE = 60
 # Two of them pay for one registration, one does not.
 FOR_A_HALF = 40
+INSERT = "ChainTransaction.insert_all #1"
 AFTER_LOCK = "after pool.try_lock utxos.update by Utxo.lock_each #1"
 
 
@@ -122,6 +131,26 @@ def test_p3_a_sleeper_whose_coin_was_reaped_and_spent_sends_nothing(
     lab.fill_pool(1, FOR_ONE)
     sweep_until_quiet(lab)
     check_confirmed_once(lab, [slow, fast])
+
+
+def test_a_split_that_died_stored_is_not_made_a_second_time(theatre: Theatre) -> None:
+    lab = theatre.lab
+    lab.fill_pool(1, 100_000)
+    Setting.put("MIN_UTXO_COUNT", 4)
+    job = Job(Task.SPLIT_POOL.value)
+    dying = Job(job.task, point="after commitment.persist transactions.insert by " + INSERT)
+    assert theatre.zygote.run(dying) == KILLED
+    let_maintenance_run_out(lab)
+    lab.pass_time()
+
+    # The reaper comes before the sweeper, and another split at once.
+    assert reaper.reap() == 0
+    assert theatre.zygote.run(job) == 0
+    sweep_until_quiet(lab)
+
+    assert ChainTransaction.objects.count() == 1
+    assert Utxo.count_available(KEY, at_least=USEFUL_SATOSHIS) >= 4
+    check_at_rest(lab)
 
 
 def test_a_split_that_slept_through_its_lock_ends_before_its_next_write(theatre: Theatre) -> None:
