@@ -33,8 +33,8 @@ format: setup ## Format the code and mend what can be mended
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-bench: setup ## Measure (tests/bench)
-	@$(PY) -m pytest -s -p no:randomly tests/bench $(ARGS)
+bench: setup ## Measure (tests/bench, see docs/benchmarks.md)
+	@$(PY) -m pytest -s -p no:randomly -p no:logging tests/bench $(ARGS)
 
 chaos: setup ## Kill, stop and deceive everything (ARGS="--seed 7 --kills 200"; docs/chaos.md)
 	@$(PY) -m tests.chaos $(ARGS)
