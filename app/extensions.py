@@ -7,7 +7,7 @@ missing on `/ready`, and go on when it comes back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -48,6 +48,8 @@ class Extensions:
     chain: WhatsOnChainClient
     broadcaster: Broadcaster
     kms: KmsClient
+    # What outside services said of themselves a moment ago, for readiness: part -> (when, problem).
+    readings: dict[str, tuple[float, str | None]] = field(default_factory=dict)
 
 
 _current: list[Extensions] = []

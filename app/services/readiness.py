@@ -36,7 +36,6 @@ class Readiness:
 
 # Outside services are asked at most this often, whoever polls.
 _OUTSIDE_SECONDS = 10.0
-_outside: dict[str, tuple[float, str | None]] = {}
 _outside_lock = Lock()
 
 
@@ -96,8 +95,9 @@ def _check_redis() -> str | None:
 
 def _ask_seldom(name: str, question: Callable[[], None]) -> str | None:
     with _outside_lock:
-        asked_at, answer = _outside.get(name, (0.0, None))
+        remembered = extensions.get().readings
+        asked_at, answer = remembered.get(name, (0.0, None))
         if not asked_at or time.monotonic() - asked_at > _OUTSIDE_SECONDS:
             answer = _ask(name, question)
-            _outside[name] = (time.monotonic(), answer)
+            remembered[name] = (time.monotonic(), answer)
         return answer
