@@ -42,11 +42,14 @@ def spawn(
     record_path: Path,
     fingerprint: str,
 ) -> subprocess.Popen[bytes]:
-    """Start the command in a session of its own, its output appended to the log."""
+    """Start the command in a session of its own, its output appended to the log.
+
+    Returns once the record is there, so that whoever stops next finds the process.
+    """
     make_private_directory(record_path.parent)
     make_private_directory(log_path.parent)
     with log_path.open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["/bin/sh", "-c", LAUNCHER, "sh", str(record_path), fingerprint, *command],
             cwd=directory,
             env=dict(environment),
@@ -55,6 +58,9 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    while not _is_recorded(process, record_path) and process.poll() is None:
+        time.sleep(0.005)
+    return process
 
 
 def find_record(path: Path) -> Record | None:
@@ -105,6 +111,11 @@ def kill(record: Record) -> None:
     while (members := list_members(record)) and time.monotonic() < deadline:
         _signal(members, "kill")
         _wait(members, seconds=1.0)
+
+
+def _is_recorded(process: subprocess.Popen[bytes], path: Path) -> bool:
+    record = find_record(path)
+    return record is not None and record.pid == process.pid
 
 
 def _is_running(process: psutil.Process) -> bool:

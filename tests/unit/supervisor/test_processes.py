@@ -26,15 +26,13 @@ def child(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         record_path=tmp_path / "run" / "sleep",
         fingerprint="f00d",
     )
-    while processes.find_record(tmp_path / "run" / "sleep") is None:
-        time.sleep(0.01)
     yield process
     process.kill()
     process.wait()
 
 
-def record_of(tmp_path: Path) -> processes.Record:
-    record = processes.find_record(tmp_path / "run" / "sleep")
+def record_of(tmp_path: Path, name: str = "sleep") -> processes.Record:
+    record = processes.find_record(tmp_path / "run" / name)
     assert record is not None
     return record
 
@@ -45,6 +43,38 @@ def test_a_process_writes_its_own_record(child: subprocess.Popen[bytes], tmp_pat
     leader = processes.find_leader(record)
     assert leader is not None
     assert leader.pid == child.pid
+
+
+def test_a_record_of_an_earlier_process_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
+    record_path = tmp_path / "run" / "true"
+    record_path.parent.mkdir()
+    record_path.write_text("1 f00d\n")
+    process = processes.spawn(
+        ["/bin/sh", "-c", "exit 3"],
+        environment=dict(os.environ),
+        directory=tmp_path,
+        log_path=tmp_path / "true.log",
+        record_path=record_path,
+        fingerprint="beef",
+    )
+    assert record_of(tmp_path, "true") == processes.Record(
+        process.pid, "beef", record_path.stat().st_mtime
+    )
+    assert process.wait(timeout=5) == 3
+
+
+def test_a_process_that_can_not_be_recorded_does_not_run(tmp_path: Path) -> None:
+    record_path = tmp_path / "record"
+    record_path.symlink_to(tmp_path / "absent" / "record")
+    process = processes.spawn(
+        SLEEP,
+        environment=dict(os.environ),
+        directory=tmp_path,
+        log_path=tmp_path / "sleep.log",
+        record_path=record_path,
+        fingerprint="beef",
+    )
+    assert process.wait(timeout=5) != 0
 
 
 def test_stop_ends_it(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
