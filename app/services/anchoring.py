@@ -75,8 +75,8 @@ def anchor(records: Sequence[AuthenticationRecord]) -> AnchoringResult:
     except (ClientError, SignerUnavailableError) as error:
         waiting.update(_give_back([record for record, _ in funded], error))
     if transactions:
-        commitment.persist(transactions)
-        delivered = delivery.deliver(commitment.commit(transactions))
+        stored = commitment.persist(transactions)
+        delivered = delivery.deliver(commitment.commit(stored))
     else:
         delivered = []
     return AnchoringResult(len(claimed), sum(len(t.records) for t in delivered), waiting)

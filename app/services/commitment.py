@@ -23,14 +23,26 @@ from app.services import unwinding
 logger = logging.getLogger(__name__)
 
 
-def persist(transactions: Sequence[ChainTransaction]) -> None:
-    """Stores signed transactions; until the lease is over only their maker commits them."""
+def persist(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
+    """Stores signed transactions; answers those that it stored.
+
+    Until the lease is over only their maker commits them. One whose very bytes are stored already
+    was made by somebody who took record and outputs over while we slept: it is given up.
+    """
     lease = timedelta(seconds=extensions.get().settings.claim_lease_seconds)
     for transaction in transactions:
         transaction.next_attempt_at = utc_now() + lease
-    ChainTransaction.insert_all(transactions)
-    for transaction in transactions:
+    stored = ChainTransaction.insert_all(transactions)
+    for transaction in stored:
         _log("signed", transaction, fee_satoshis=transaction.fee_satoshis)
+    twins = [t.id for t in transactions if t not in stored]
+    if twins:
+        logger.warning("%d transactions are stored already, by others", len(twins))
+        Utxo.release_unheld(twins)
+        AuthenticationRecord.release_claims(
+            twins, reason="another worker took it over", next_attempt_at=utc_now()
+        )
+    return stored
 
 
 def commit(transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:

@@ -108,16 +108,19 @@ def send(
     except (InsufficientFundsError, LockLostError):
         give_back(locked)
         raise
-    commitment.persist(signed)
+    stored = commitment.persist(signed)
     guard.check()
-    committed = commitment.commit(signed)
+    committed = commitment.commit(stored)
     guard.check()
     delivery.deliver(committed)
     return _describe(signed[0])
 
 
 def _describe(sent: ChainTransaction) -> SentTransaction:
-    now = ChainTransaction.objects(id=sent.id).only("status", "reason").get()
+    # By its txid: the same bytes may have been stored by somebody else before. A dead one has
+    # given that up.
+    found = ChainTransaction.objects(txid=sent.txid) or ChainTransaction.objects(id=sent.id)
+    now = found.only("status", "reason").get()
     return SentTransaction(
         txid=sent.txid,
         inputs=len(sent.inputs),

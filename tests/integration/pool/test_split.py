@@ -171,7 +171,11 @@ def test_a_lease_in_the_database_keeps_others_out_when_redis_has_forgotten(world
 
 def test_m5_an_unknown_outcome_is_not_failed(world: World) -> None:
     [source] = world.fill(1, 100_000)
-    world.set_faults({"kind": "cut_after", "path": "/tx/raw"})
+    # The answer is lost, and whether it arrived can't be asked either.
+    world.set_faults(
+        {"kind": "cut_after", "path": "/tx/raw"},
+        {"kind": "status", "status": 503, "path": "/txs/status"},
+    )
 
     done = pool_split.split(target=10)
 

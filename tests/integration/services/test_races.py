@@ -146,6 +146,27 @@ def test_settling_from_all_sides_at_once_is_settling_once(lab: Lab) -> None:
     check_confirmed_once(lab, records)
 
 
+def test_p2_a_sleeper_whose_twin_is_stored_gives_up_and_stores_the_rest(lab: Lab) -> None:
+    lab.fill_pool(1)
+    [record] = lab.register_many(1)
+    [sleeping] = _signed([record])
+    lab.pass_time()
+    sweeper.sweep()
+    reaper.reap()
+    lab.sweep_until_quiet()
+    # Somebody else made the same bytes of the same record and coin.
+    assert lab.transaction_of(lab.reload(record)).txid == sleeping.txid
+    lab.fill_pool(1)
+    [other] = lab.register_many(1, "OTHER")
+    [fresh] = _signed([other])
+
+    stored = commitment.persist([sleeping, fresh])
+
+    assert [transaction.id for transaction in stored] == [fresh.id]
+    assert len(delivery.deliver(commitment.commit(stored))) == 1
+    check_confirmed_once(lab, [record, other])
+
+
 def test_m3_a_sleeper_whose_coin_was_reaped_sends_nothing(lab: Lab) -> None:
     lab.fill_pool(1)
     [slow] = lab.register_many(1)
