@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -36,7 +37,7 @@ def log_path(tmp_path: Path) -> Iterator[Path]:
 def lab(devnet: Devnet, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The services in this process. Nothing stays on servers that outlive the run."""
     lab = Lab(devnet)
-    lab.env = {**devnet.env, **SETTINGS, "DB_NAME": f"bench_{request.node.name[:40]}"}
+    lab.env = {**devnet.env, **SETTINGS, "DB_NAME": _database_name(request.node.name)}
     lab.configure()
     extensions.ensure_indexes()
     lab.begin()
@@ -48,3 +49,7 @@ def lab(devnet: Devnet, request: pytest.FixtureRequest) -> Iterator[Lab]:
     lab.close()
     with redis.Redis.from_url(devnet.env["REDIS_URL"]) as connection:
         connection.flushdb()
+
+
+def _database_name(test: str) -> str:
+    return re.sub(r"\W+", "_", f"bench_{test}")[:60]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -43,17 +44,24 @@ QUICK_SECONDS = {
 
 
 def main() -> None:
-    """Serves until the standard input ends."""
+    """Serves until the standard input ends; whoever still runs then, or sleeps, ends as well."""
     app.loader.import_default_modules()
+    running: set[int] = set()
     for line in sys.stdin:
         command = json.loads(line)
         if "start" in command:
-            answer = {"pid": _start(command["start"])}
+            pid = _start(command["start"])
+            running.add(pid)
+            answer = {"pid": pid}
         else:
-            _, status = os.waitpid(command["wait"], 0)
+            pid, status = os.waitpid(command["wait"], 0)
+            running.discard(pid)
             answer = {"code": os.waitstatus_to_exitcode(status)}
         sys.stdout.write(f"{json.dumps(answer)}\n")
         sys.stdout.flush()
+    for pid in running:
+        # Each is the first of a session of its own.
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _start(job: Mapping[str, Any]) -> int:

@@ -317,7 +317,8 @@ def test_progress_is_shown_to_people_and_to_nobody_else(manage: Manage, world: W
         assert process.wait(timeout=TIMEOUT_SECONDS) == 0
     os.close(leader)
     assert b"split" in shown
-    assert b"0/1" in shown
+    # Whether the beginning is seen too depends on how soon the work is done.
+    assert b"1/1" in shown
     assert b"\x1b" not in table
 
 
