@@ -99,8 +99,9 @@ class Site:
 
     @property
     def mongodb_uri(self) -> str:
-        own = f"mongodb://127.0.0.1:{self.port('database')}/?directConnection=true"
-        return self.external.get("MONGODB_URI", own)
+        if "MONGODB_URI" in self.external:
+            return self.external["MONGODB_URI"]
+        return f"mongodb://127.0.0.1:{self.port('database')}/?directConnection=true"
 
     @property
     def redis_url(self) -> str:

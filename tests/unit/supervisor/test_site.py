@@ -60,6 +60,15 @@ def test_a_server_outside_is_exported(tmp_path: Path, name: str) -> None:
     assert f"PATCHPROOF_DEVNET_{name}" not in site.exports()
 
 
+@pytest.mark.parametrize(
+    ("name", "attribute"), [("MONGODB_URI", "mongodb_uri"), ("REDIS_URL", "redis_url")]
+)
+def test_a_server_outside_needs_no_port_of_ours(tmp_path: Path, name: str, attribute: str) -> None:
+    # A devnet at its first start, where no part of that name ever ran.
+    site = open_site(tmp_path, {name: "scheme://elsewhere/0"}, {})
+    assert getattr(site, attribute) == "scheme://elsewhere/0"
+
+
 def test_a_taken_port_is_not_chosen() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
