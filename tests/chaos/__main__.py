@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app import extensions
 from devnet.supervisor import Devnet
 from devnet.supervisor.site import CHECKOUT
-from tests.chaos.conftest import SETTINGS
+from tests.chaos.conftest import IN_A_ROW, SETTINGS
 from tests.chaos.processes import Zygote
 from tests.chaos.stages import STAGES
 from tests.chaos.steps import Outcome, Theatre
@@ -33,7 +33,7 @@ from tests.integration.services.lab import Lab
 REPORT = CHECKOUT / "var" / "chaos" / "report.json"
 PARTS = ("steps", "storm", "tests")
 # How much longer than in every change the tests of this folder run.
-LONG_RUN = {"CHAOS_EXAMPLES": "200", "CHAOS_STEPS": "50", "CHAOS_TROUBLE_SECONDS": "60"}
+LONG_RUN = {"CHAOS_EXAMPLES": "200", "CHAOS_STEPS": "50", "CHAOS_OUTAGE_SECONDS": "60"}
 console = Console()
 
 
@@ -83,7 +83,7 @@ def _run_steps(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
                 points = _begin(lab, theatre, name)
                 _watch(f"kill {name}", points, outcomes, theatre.kill_at_each, name)
                 # Those asleep need no worker of their own, and their leases run out at once.
-                sleepers = Theatre(lab, zygote, directory)
+                sleepers = Theatre(lab, zygote, directory, in_a_row=IN_A_ROW)
                 _begin(lab, sleepers, name)
                 _watch(f"stop {name}", points, slept, sleepers.stop_at_each, name)
         lab.close()

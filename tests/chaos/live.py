@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from tests.chaos.stories import Logs
 from tests.chaos.workers import WorkerTheatre
 from tests.integration.services.lab import Lab, Owner
 
-CONFIRM_SECONDS = 60.0
+# After a long outage the next try is as far away as the outage was long.
+CONFIRM_SECONDS = 60.0 + 3 * float(os.environ.get("CHAOS_OUTAGE_SECONDS", "0"))
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Live:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Worker and beat while the body runs."""
-        with self._theatre.restarted():
+        with self._theatre.restarted(is_gentle=False):
             yield
 
     def register(self, count: int) -> list[Accepted]:

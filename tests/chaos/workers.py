@@ -62,8 +62,8 @@ class WorkerTheatre(Theatre):
             pool_sync.sync()
 
     @contextmanager
-    def restarted(self) -> Iterator[None]:
-        """A worker and beat while the body runs; the worker ends what it has begun."""
+    def restarted(self, *, is_gentle: bool = True) -> Iterator[None]:
+        """A worker and beat while the body runs; a gentle end lets the worker finish its task."""
         for path in self._schedule.parent.glob(f"{self._schedule.name}*"):
             path.unlink()
         beat = ["beat", "--schedule", str(self._schedule), "--pidfile=", "--loglevel", "INFO"]
@@ -73,9 +73,14 @@ class WorkerTheatre(Theatre):
             yield
         finally:
             self.zygote.kill(beat_pid)
+            self._end(worker_pid, is_gentle=is_gentle)
+
+    def _end(self, worker_pid: int, *, is_gentle: bool) -> None:
+        if is_gentle:
             os.kill(worker_pid, signal.SIGTERM)
-            if self.zygote.wait_for(worker_pid, seconds=DEATH_SECONDS) is None:
-                self.zygote.kill(worker_pid)
+            if self.zygote.wait_for(worker_pid, seconds=DEATH_SECONDS) is not None:
+                return
+        self.zygote.kill(worker_pid)
 
 
 def worker(*queues: str) -> Job:
