@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import secrets
 import subprocess
@@ -42,6 +43,7 @@ def main() -> int:
     options = _read_options()
     console.print(f"seed {options.seed}")
     options.report.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=options.report.with_suffix(".log"), level=logging.INFO)
     report: dict[str, Any] = {"seed": options.seed}
     for part in options.only or PARTS:
         began = time.monotonic()
@@ -89,9 +91,9 @@ def _run_steps(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
         lab.close()
     bad = [each for each in [*outcomes, *slept] if each.problem]
     return {
-        "points": {name: sum(o.stage == name for o in outcomes) for name in names},
-        "killed": len(outcomes),
-        "slept": len(slept),
+        "points": {name: sum(len(o.points) for o in outcomes if o.stage == name) for name in names},
+        "killed": sum(len(each.points) for each in outcomes),
+        "slept": sum(len(each.points) for each in slept),
         "problems": [f"{each.stage}: {each.points}\n{each.problem}" for each in bad],
     }
 

@@ -186,7 +186,7 @@ def _tracking(lab: Lab) -> Play:
         Job(Task.TRACK_TRANSACTIONS.value),
         uids,
         lambda: (
-            ChainTransaction.objects(records__uid_tag_id__in=uids, status=_MINED).count()
+            ChainTransaction.objects(records__uid_tag_id__in=uids, status__in=_IN_A_BLOCK).count()
             == len(uids)
         ),
         lambda: _track_into_a_block(lab),
@@ -226,7 +226,7 @@ def _statuses(outpoints: dict[str, UtxoStatus]) -> dict[str, str]:
     return {point: row.status for point, row in Utxo.find_all(list(outpoints)).items()}
 
 
-_MINED = TransactionStatus.MINED.value
+_IN_A_BLOCK = [TransactionStatus.MINED.value, TransactionStatus.FINAL.value]
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
