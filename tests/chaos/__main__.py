@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,8 @@ console = Console()
 def main() -> int:
     """Runs the parts asked for; 0 where every promise was kept."""
     options = _read_options()
+    # However it is ended, the processes that it has started are ended as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console.print(f"seed {options.seed}")
     options.report.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=options.report.with_suffix(".log"), level=logging.INFO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -94,8 +95,8 @@ class Zygote:
 
     def kill(self, pid: int) -> None:
         """Ends a process and what it has started, at once."""
-        with suppress(ProcessLookupError):
-            os.killpg(pid, 9)
+        # Itself first: it may not be the head of its own session yet.
+        os.kill(pid, signal.SIGKILL)
         for member in members(pid):
             with suppress(psutil.NoSuchProcess):
                 member.kill()

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +47,29 @@ QUICK_SECONDS = {
 def main() -> None:
     """Serves until the standard input ends; whoever still runs then, or sleeps, ends as well."""
     app.loader.import_default_modules()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     running: set[int] = set()
-    for line in sys.stdin:
-        command = json.loads(line)
-        if "start" in command:
-            pid = _start(command["start"])
-            running.add(pid)
-            answer = {"pid": pid}
-        else:
-            pid, status = os.waitpid(command["wait"], 0)
-            running.discard(pid)
-            answer = {"code": os.waitstatus_to_exitcode(status)}
-        sys.stdout.write(f"{json.dumps(answer)}\n")
-        sys.stdout.flush()
-    for pid in running:
-        # Each is the first of a session of its own.
-        os.killpg(pid, signal.SIGKILL)
+    try:
+        for line in sys.stdin:
+            answer = _obey(json.loads(line), running)
+            sys.stdout.write(f"{json.dumps(answer)}\n")
+            sys.stdout.flush()
+    finally:
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+            # Each was the head of a session, with others in it perhaps.
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _obey(command: Mapping[str, Any], running: set[int]) -> dict[str, int]:
+    if "start" in command:
+        pid = _start(command["start"])
+        running.add(pid)
+        return {"pid": pid}
+    pid, status = os.waitpid(command["wait"], 0)
+    running.discard(pid)
+    return {"code": os.waitstatus_to_exitcode(status)}
 
 
 def _start(job: Mapping[str, Any]) -> int:
@@ -83,8 +91,9 @@ def _start(job: Mapping[str, Any]) -> int:
 
 
 def _become_own_process() -> None:
-    """Leaves the session and the pipes of the zygote."""
+    """Leaves the session, the pipes and the manners of the zygote."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
