@@ -13,14 +13,19 @@ import requests
 from pymongo import MongoClient
 
 from devnet.supervisor import Devnet
+from tests.secrecy import LogSearch
 
 # The world around the application. The application itself runs inside the test, or is started
 # by the tests that need its processes.
 WORLD = ("database", "redis", "mail", "chain", "signer")
 
 
-def pytest_configure() -> None:
-    """Let SIGTERM end the run as Ctrl-C does, so that fixtures stop the processes they started."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Search the logs at the end; let SIGTERM end the run as Ctrl-C does.
+
+    So fixtures stop the processes that they have started.
+    """
+    config.pluginmanager.register(LogSearch())
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
