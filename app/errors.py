@@ -68,6 +68,12 @@ class TokenBindingError(UnauthorizedError):
     code = "invalid_svd_binding"
 
 
+class TokenRevokedError(UnauthorizedError):
+    """Its holder has logged out."""
+
+    code = "token_revoked"
+
+
 class ForbiddenError(PatchProofError):
     code = "forbidden"
 

@@ -20,13 +20,24 @@ from app.api.metrics import metrics
 from app.api.patches import patches
 from app.api.routing import UidConverter, without_trailing_slash
 from app.api.schemas.errors import ErrorBody
+from app.api.sessions import sessions
 from app.api.unlocking import unlocking
 from app.api.verification import verification
 from app.config import Settings, ignored_settings, load_settings
 
 logger = logging.getLogger(__name__)
 
-BLUEPRINTS = (health, metrics, documents, patches, verification, custody, unlocking, admin)
+BLUEPRINTS = (
+    health,
+    metrics,
+    documents,
+    patches,
+    verification,
+    custody,
+    unlocking,
+    admin,
+    sessions,
+)
 
 
 def create_app(

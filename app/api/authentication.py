@@ -11,7 +11,7 @@ from flask import current_app, g, request
 
 from app import extensions
 from app.errors import MissingTokenError, UnauthorizedError
-from app.services import tokens
+from app.services import sessions
 
 SECURITY_SCHEMES: dict[str, Any] = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -60,7 +60,7 @@ def _check_bearer_token() -> None:
     token = header.removeprefix(_BEARER).strip()
     if not header.startswith(_BEARER) or not token:
         raise MissingTokenError("the header Authorization must be: Bearer <token>")
-    g.token_claims = tokens.verify(token)
+    g.token_claims = sessions.authenticate(token)
 
 
 ANYONE = Authentication(None, _check_nothing)

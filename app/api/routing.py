@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from flask_openapi3.blueprint import APIBlueprint
 from werkzeug.routing import BaseConverter
 
-from app.api.authentication import ANYONE, Authentication
+from app.api.authentication import ANYONE, BEARER, Authentication
 from app.api.schemas.errors import ErrorBody
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def route(
     statuses = {500, *errors}
     if authentication is not ANYONE:
         statuses.add(401)
+    if authentication is BEARER:
+        # Who has logged out is known to Redis alone.
+        statuses.add(503)
     documented = {**dict.fromkeys(sorted(statuses), ErrorBody), **responses}
     register = getattr(blueprint, method.lower())(
         rule, security=authentication.security, responses=documented

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Any
 
 import jwt
@@ -12,21 +13,44 @@ from app.domain.clock import utc_now
 from app.errors import TokenBindingError, TokenExpiredError, TokenInvalidError
 
 DEFAULT_TTL_SECONDS = 900
+EMAIL_TTL_SECONDS = 24 * 60 * 60
+AUDIENCE = "patchproof:api"
+ISSUER = "patchproof:auth-service"
 _ALGORITHM = "HS256"
 _HEX_64 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def issue(user: str, ttl_seconds: int = DEFAULT_TTL_SECONDS) -> str:
     """A token for a user that is good from now on, for `ttl_seconds`."""
+    return _sign({"sub": user, "jti": _random_id()}, ttl_seconds)
+
+
+def issue_svd(user_id: str, *, challenge_sha256: str, proof: str, kid: str) -> str:
+    """A token of a login by key; `user_id` as the client spells it, both values in hex.
+
+    Its `jti` is the hash of the challenge, so one challenge names one token.
+    """
+    confirmation = {"msha256": challenge_sha256, "svd_proof": proof}
+    claims = {"sub": user_id, "jti": challenge_sha256, "cnf": confirmation}
+    return _sign(claims, DEFAULT_TTL_SECONDS, headers={"kid": kid})
+
+
+def issue_email(email: str) -> str:
+    """A token of a login by a code that was mailed, good for a day."""
+    claims = {"sub": email, "aud": AUDIENCE, "iss": ISSUER, "jti": _random_id()}
+    return _sign(claims, EMAIL_TTL_SECONDS)
+
+
+def _random_id() -> str:
+    return secrets.token_hex(16)
+
+
+def _sign(claims: dict[str, Any], ttl_seconds: int, headers: dict[str, str] | None = None) -> str:
     settings = extensions.get().settings
     now = int(utc_now().timestamp())
-    claims = {
-        "sub": user,
-        "iat": now,
-        "nbf": now - settings.svd_clock_skew_sec,
-        "exp": now + ttl_seconds,
-    }
-    return jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm=_ALGORITHM)
+    times = {"iat": now, "nbf": now - settings.svd_clock_skew_sec, "exp": now + ttl_seconds}
+    secret = settings.jwt_secret.get_secret_value()
+    return jwt.encode(claims | times, secret, algorithm=_ALGORITHM, headers=headers)
 
 
 def verify(token: str) -> dict[str, Any]:

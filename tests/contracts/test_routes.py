@@ -47,6 +47,7 @@ CONTRACT = {
     ("POST", "/v1/admin/utxo-maintain"): API_KEY,
     ("POST", "/v1/admin/utxo-maintenance"): API_KEY,
     ("GET", "/v1/admin/invariants"): API_KEY,
+    ("POST", "/v1/auth/logout"): BEARER,
 }
 UNDOCUMENTED = {("GET", "/openapi.json")}
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jwt
 import pytest
 from flask.testing import FlaskClient
 from flask_openapi3.openapi import OpenAPI
@@ -67,6 +69,14 @@ def app(make_app: MakeApp) -> OpenAPI:
 @pytest.fixture
 def client(app: OpenAPI) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def bearer() -> dict[str, str]:
+    """The header of a token that is good without Redis: with no `jti` it has no logout."""
+    claims = {"sub": "user", "exp": int(time.time()) + 900}
+    token = jwt.encode(claims, ENVIRON["JWT_SECRET"], algorithm="HS256")
+    return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.services import tokens
-
 # An example needs no application of its own.
 ONE_APP = settings(
     max_examples=150,
@@ -63,8 +61,13 @@ ROUTES = st.sampled_from(
 )
 
 
+@pytest.fixture(autouse=True)
+def carry_token(client: FlaskClient, bearer: dict[str, str]) -> None:
+    client.environ_base["HTTP_AUTHORIZATION"] = bearer["Authorization"]
+
+
 def send(client: FlaskClient, path: str, raw: bytes) -> Any:
-    headers = {"x-api-key": "the-api-key", "Authorization": f"Bearer {tokens.issue('user')}"}
+    headers = {"x-api-key": "the-api-key"}
     return client.post(path, data=raw, headers=headers, content_type="application/json")
 
 

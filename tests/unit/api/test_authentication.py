@@ -30,9 +30,8 @@ def test_right_api_key_gets_in(client: FlaskClient, path: str) -> None:
     assert response.status_code in (400, 503)
 
 
-def test_a_token_is_no_api_key(client: FlaskClient) -> None:
-    headers = {"Authorization": f"Bearer {tokens.issue('user')}"}
-    assert client.post("/v1/patches", json={}, headers=headers).status_code == 401
+def test_a_token_is_no_api_key(client: FlaskClient, bearer: dict[str, str]) -> None:
+    assert client.post("/v1/patches", json={}, headers=bearer).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -60,9 +59,26 @@ def test_bad_token_is_401_with_its_code(client: FlaskClient, token: str, code: s
     assert response.json["code"] == code
 
 
-def test_good_token_gets_in_without_an_api_key(client: FlaskClient) -> None:
-    headers = {"Authorization": f"Bearer {tokens.issue('user')}"}
-    assert client.post(TRANSFER, json={}, headers=headers).status_code == 400
+def test_good_token_gets_in_without_an_api_key(client: FlaskClient, bearer: dict[str, str]) -> None:
+    assert client.post(TRANSFER, json={}, headers=bearer).status_code == 400
+
+
+@pytest.mark.parametrize("path", [TRANSFER, "/v1/auth/logout"])
+def test_while_redis_is_away_nobody_with_a_token_gets_in(client: FlaskClient, path: str) -> None:
+    for token in (tokens.issue("user"), tokens.issue_email("user@example.com")):
+        response = client.post(path, json={}, headers={"Authorization": f"Bearer {token}"})
+        assert response.status_code == 503
+        assert response.json is not None
+        assert response.json["code"] == "service_unavailable"
+        assert int(response.headers["Retry-After"]) > 0
+
+
+def test_a_token_without_an_id_can_not_be_logged_out(
+    client: FlaskClient, bearer: dict[str, str]
+) -> None:
+    response = client.post("/v1/auth/logout", headers=bearer)
+    assert response.status_code == 400
+    assert "jti" in response.get_data(as_text=True)
 
 
 def test_a_route_that_declares_nothing_lets_nobody_in(app: Flask) -> None:

@@ -51,6 +51,43 @@ def test_header_is_that_of_the_contract() -> None:
     assert jwt.get_unverified_header(tokens.issue("user")) == {"alg": "HS256", "typ": "JWT"}
 
 
+def test_a_login_by_key_gives_the_token_of_the_contract() -> None:
+    token = tokens.issue_svd(
+        "507F1F77bcf86cd799439011", challenge_sha256=CHALLENGE, proof="ab" * 32, kid="svd-1"
+    )
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT", "kid": "svd-1"}
+    claims = tokens.verify(token)
+    iat = claims["iat"]
+    assert claims == {
+        "sub": "507F1F77bcf86cd799439011",
+        "jti": CHALLENGE,
+        "cnf": {"msha256": CHALLENGE, "svd_proof": "ab" * 32},
+        "iat": iat,
+        "nbf": iat - 30,
+        "exp": iat + 900,
+    }
+
+
+def test_a_login_by_mail_gives_the_token_of_the_contract() -> None:
+    token = tokens.issue_email("user@example.com")
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
+    claims = tokens.verify(token)
+    assert claims["exp"] - claims["iat"] == 86_400
+    kind = {name: claims[name] for name in ("sub", "aud", "iss")}
+    assert kind == {
+        "sub": "user@example.com",
+        "aud": "patchproof:api",
+        "iss": "patchproof:auth-service",
+    }
+    assert "cnf" not in claims
+
+
+def test_no_two_tokens_share_an_id() -> None:
+    made = [tokens.issue("user"), tokens.issue("user")]
+    made += [tokens.issue_email("user@example.com"), tokens.issue_email("user@example.com")]
+    assert len({tokens.verify(token)["jti"] for token in made}) == len(made)
+
+
 def test_expired_token_is_refused() -> None:
     with pytest.raises(TokenExpiredError):
         tokens.verify(tokens.issue("user", ttl_seconds=-1))

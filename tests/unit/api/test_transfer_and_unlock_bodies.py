@@ -12,7 +12,6 @@ from app.api.schemas.patches import TransferBody
 from app.api.schemas.unlocking import UnlockBody
 from app.bitcoin.keys import N, PrivateKey
 from app.errors import InvalidInputError
-from app.services import tokens
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -56,6 +55,11 @@ BAD_KEYS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def carry_token(client: FlaskClient, bearer: dict[str, str]) -> None:
+    client.environ_base["HTTP_AUTHORIZATION"] = bearer["Authorization"]
+
+
 def transfer_body(**changes: Any) -> dict[str, Any]:
     return {
         "newOwnerAddress": ADDRESS,
@@ -75,12 +79,7 @@ def sealed(**changes: Any) -> dict[str, str]:
 
 
 def refuse_transfer(client: FlaskClient, sent: Any, txid: str = "aa" * 32) -> dict[str, str]:
-    response = client.post(
-        f"/v1/patches/{txid}/transfer-ownership",
-        json=sent,
-        headers={"Authorization": f"Bearer {tokens.issue('user')}"},
-    )
-    return problems_of(response)
+    return problems_of(client.post(f"/v1/patches/{txid}/transfer-ownership", json=sent))
 
 
 def refuse_unlock(client: FlaskClient, sent: Any, uid: str = "NFC_UID_001") -> dict[str, str]:
