@@ -73,7 +73,8 @@ class Settings(BaseModel):
     cors_allowed_origins: CommaList = ()
     metrics_require_api_key: bool = False
 
-    api_key: Secret
+    # Without it, keys of the database open everything.
+    api_key: Secret | None = None
     jwt_secret: Secret
     jwt_secret_previous: SecretStr | None = None
     master_secret: Secret

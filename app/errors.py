@@ -78,6 +78,12 @@ class ForbiddenError(PatchProofError):
     code = "forbidden"
 
 
+class InsufficientScopeError(ForbiddenError):
+    """The caller is known and may do other things."""
+
+    code = "insufficient_scope"
+
+
 class NotOwnerError(ForbiddenError):
     code = "not_owner"
 

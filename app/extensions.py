@@ -23,6 +23,7 @@ from app.clients.kms import KmsClient
 from app.clients.pacing import SharedPacer
 from app.clients.whatsonchain import WhatsOnChainClient
 from app.config import Settings
+from app.models.api_key import ApiKey
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import Setting
@@ -35,6 +36,7 @@ DOCUMENTS: Sequence[type[Any]] = (
     Utxo,
     PatchState,
     Setting,
+    ApiKey,
 )
 
 

@@ -11,7 +11,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from app.api.answers import answer
-from app.api.authentication import API_KEY
+from app.api.authentication import ADMIN_KEY
 from app.api.errors import answer_error
 from app.api.routing import route
 from app.api.schemas.admin import (
@@ -33,9 +33,9 @@ from app.services.pool_sync import SyncReport
 
 admin = APIBlueprint("admin", __name__, url_prefix="/v1/admin", abp_tags=[Tag(name="Admin")])
 
-_FAILURES = dict.fromkeys((400, 401, 413, 500, 503), AdminFailure)
+_FAILURES = dict.fromkeys((400, 401, 403, 413, 500, 503), AdminFailure)
 _MAINTENANCE = {200: MaintenanceAnswer, 409: AdminFailure, **_FAILURES}
-_READING = dict.fromkeys((401, 500, 503), AdminFailure)
+_READING = dict.fromkeys((401, 403, 500, 503), AdminFailure)
 _RETRY_SECONDS = 30
 
 
@@ -43,7 +43,7 @@ _RETRY_SECONDS = 30
     admin,
     "GET",
     "/utxo-health",
-    authentication=API_KEY,
+    authentication=ADMIN_KEY,
     responses={200: PoolHealthAnswer, **_READING},
 )
 def utxo_health() -> Response:
@@ -70,7 +70,7 @@ def utxo_health() -> Response:
     admin,
     "POST",
     "/utxo-maintain",
-    authentication=API_KEY,
+    authentication=ADMIN_KEY,
     responses=_MAINTENANCE,
     may_be_empty=True,
 )
@@ -83,7 +83,7 @@ def utxo_maintain(body: MaintenanceBody) -> Response:
     admin,
     "POST",
     "/utxo-maintenance",
-    authentication=API_KEY,
+    authentication=ADMIN_KEY,
     responses=_MAINTENANCE,
     may_be_empty=True,
 )
@@ -96,7 +96,7 @@ def utxo_maintenance(body: MaintenanceBody) -> Response:
     admin,
     "GET",
     "/invariants",
-    authentication=API_KEY,
+    authentication=ADMIN_KEY,
     responses={200: InvariantsAnswer, **_READING},
 )
 def invariants() -> Response:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flask import current_app, g, request
 
 from app import extensions
-from app.errors import MissingTokenError, UnauthorizedError
-from app.services import sessions
+from app.domain.api_keys import SCOPE_MEANINGS, Scope
+from app.errors import MissingTokenError
+from app.services import api_keys, sessions
 
 SECURITY_SCHEMES: dict[str, Any] = {
-    "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        # OpenAPI has no scopes for keys; since 3.1 a requirement may name roles, so each does.
+        "description": "A key opens what its scopes name, each operation names the one it needs: "
+        + "; ".join(f"`{scope}` to {meaning}" for scope, meaning in SCOPE_MEANINGS.items()),
+    },
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
 }
 _BEARER = "Bearer "
@@ -24,35 +32,36 @@ _BEARER = "Bearer "
 class Authentication:
     """A way to authenticate: its scheme in the OpenAPI document (None for anyone) and its check.
 
-    Whether an optional one is asked for is a matter of settings.
+    `scope` is what a key must open. Whether an optional one is asked for is a matter of settings.
     """
 
     scheme: str | None
     check: Callable[[], None]
     is_optional: bool = False
+    scope: Scope | None = None
 
     @property
     def security(self) -> list[dict[str, list[str]]]:
         """The security requirement as an OpenAPI operation writes it."""
         nothing: list[dict[str, list[str]]] = [{}] if self.is_optional else []
-        return nothing if self.scheme is None else [*nothing, {self.scheme: []}]
+        roles = [] if self.scope is None else [self.scope.value]
+        return nothing if self.scheme is None else [*nothing, {self.scheme: roles}]
 
 
 def _check_nothing() -> None:
     """Lets anyone in."""
 
 
-def _check_api_key() -> None:
-    expected = extensions.get().settings.api_key.get_secret_value().encode()
-    # WSGI hands headers over as Latin-1 text.
+def _check_key(scope: Scope) -> None:
+    # WSGI hands headers over as Latin-1 text, and several of a name as one with commas.
     given = request.headers.get("x-api-key", "").encode("latin-1", "replace")
-    if not hmac.compare_digest(given, expected):
-        raise UnauthorizedError("the header x-api-key is missing or wrong")
+    g.api_key = api_keys.authenticate(given)
+    g.api_key.require(scope)
 
 
-def _check_metrics_key() -> None:
+def _check_metrics_key_if_required() -> None:
     if extensions.get().settings.metrics_require_api_key:
-        _check_api_key()
+        _check_key(Scope.METRICS)
 
 
 def _check_bearer_token() -> None:
@@ -63,9 +72,18 @@ def _check_bearer_token() -> None:
     g.token_claims = sessions.authenticate(token)
 
 
+def _key(scope: Scope) -> Authentication:
+    return Authentication("apiKey", partial(_check_key, scope), scope=scope)
+
+
 ANYONE = Authentication(None, _check_nothing)
-API_KEY = Authentication("apiKey", _check_api_key)
-METRICS_KEY = Authentication("apiKey", _check_metrics_key, is_optional=True)
+API_KEY = _key(Scope.PATCHES_WRITE)
+ADMIN_KEY = _key(Scope.ADMIN)
+POS_KEY = _key(Scope.POS)
+METRICS_KEY = _key(Scope.METRICS)
+METRICS_KEY_IF_REQUIRED = Authentication(
+    "apiKey", _check_metrics_key_if_required, is_optional=True, scope=Scope.METRICS
+)
 BEARER = Authentication("bearer", _check_bearer_token)
 
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from app.api.authentication import METRICS_KEY
+from app.api.authentication import METRICS_KEY_IF_REQUIRED
 from app.api.routing import route
 from app.services import gauges
 from app.services.gauges import Gauges
@@ -26,7 +26,7 @@ _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
     metrics,
     "GET",
     "/metrics",
-    authentication=METRICS_KEY,
+    authentication=METRICS_KEY_IF_REQUIRED,
     responses={200: _TEXT},
     errors=(503,),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from flask_openapi3.blueprint import APIBlueprint
 from werkzeug.routing import BaseConverter
 
-from app.api.authentication import ANYONE, BEARER, Authentication
+from app.api.authentication import ANYONE, Authentication
 from app.api.schemas.errors import ErrorBody
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def route(
     """
     statuses = {500, *errors}
     if authentication is not ANYONE:
-        statuses.add(401)
-    if authentication is BEARER:
-        # Who has logged out is known to Redis alone.
-        statuses.add(503)
+        # Who has logged out is known to Redis alone, which keys live to the database.
+        statuses |= {401, 503}
+    if authentication.scope is not None:
+        statuses.add(403)
     documented = {**dict.fromkeys(sorted(statuses), ErrorBody), **responses}
     register = getattr(blueprint, method.lower())(
         rule, security=authentication.security, responses=documented

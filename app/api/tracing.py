@@ -38,9 +38,17 @@ def finish(response: Response) -> Response:
             "route": None if request.url_rule is None else request.url_rule.rule,
             "status": response.status_code,
             "milliseconds": round((time.perf_counter() - g.started_at) * 1000, 2),
+            **_caller(),
         },
     )
     return response
+
+
+def _caller() -> dict[str, str | None]:
+    """Whose API key came with the request, where a good one did."""
+    if "api_key" not in g:
+        return {}
+    return {"key_name": g.api_key.name, "key_prefix": g.api_key.prefix}
 
 
 def end(_error: BaseException | None = None) -> None:

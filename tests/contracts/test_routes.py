@@ -12,7 +12,16 @@ from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import create_app
-from app.api.authentication import ANYONE, API_KEY, BEARER, METRICS_KEY, declared_by
+from app.api.authentication import (
+    ADMIN_KEY,
+    ANYONE,
+    API_KEY,
+    BEARER,
+    METRICS_KEY,
+    METRICS_KEY_IF_REQUIRED,
+    POS_KEY,
+    declared_by,
+)
 
 ENVIRON = {
     "APP_ENV": "test",
@@ -29,12 +38,13 @@ ENVIRON = {
     "UTXO_FUNDING_ADDRESS": "n4XmX91N5FfccY678vaG1ELNtXh6skVES7",
     "WOC_NETWORK": "test",
 }
+WAYS = (ANYONE, API_KEY, ADMIN_KEY, POS_KEY, METRICS_KEY, METRICS_KEY_IF_REQUIRED, BEARER)
 # What the contract says, in its words.
 CONTRACT = {
     ("GET", "/__ping"): ANYONE,
     ("GET", "/health"): ANYONE,
     ("GET", "/ready"): ANYONE,
-    ("GET", "/metrics"): METRICS_KEY,
+    ("GET", "/metrics"): METRICS_KEY_IF_REQUIRED,
     ("POST", "/v1/patches"): API_KEY,
     ("GET", "/v1/patches/verify/{uid_tag_id}"): ANYONE,
     ("GET", "/v1/patches/{uid_tag_id}/history"): ANYONE,
@@ -43,10 +53,10 @@ CONTRACT = {
     ("POST", "/v1/patches/{uid_tag_id}/unlock-content"): API_KEY,
     ("GET", "/v1/patches/pending/registration/{record_id}"): ANYONE,
     ("GET", "/v1/patches/pending/transfer/{record_id}"): ANYONE,
-    ("GET", "/v1/admin/utxo-health"): API_KEY,
-    ("POST", "/v1/admin/utxo-maintain"): API_KEY,
-    ("POST", "/v1/admin/utxo-maintenance"): API_KEY,
-    ("GET", "/v1/admin/invariants"): API_KEY,
+    ("GET", "/v1/admin/utxo-health"): ADMIN_KEY,
+    ("POST", "/v1/admin/utxo-maintain"): ADMIN_KEY,
+    ("POST", "/v1/admin/utxo-maintenance"): ADMIN_KEY,
+    ("GET", "/v1/admin/invariants"): ADMIN_KEY,
     ("POST", "/v1/auth/logout"): BEARER,
 }
 UNDOCUMENTED = {("GET", "/openapi.json")}
@@ -87,7 +97,7 @@ def operations_of(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, A
 
 def test_every_route_declares_its_authentication(app: Flask) -> None:
     for endpoint, view in app.view_functions.items():
-        assert declared_by(view) in (ANYONE, API_KEY, BEARER, METRICS_KEY), endpoint
+        assert declared_by(view) in WAYS, endpoint
 
 
 def test_routes_are_those_of_the_contract(app: Flask) -> None:
@@ -117,6 +127,7 @@ def test_failures_are_documented_with_the_shared_body(document: dict[str, Any]) 
         failures = {s: r for s, r in operation["responses"].items() if int(s) >= 400}
         assert "500" in failures, route
         assert ("401" in failures) == (CONTRACT[route] is not ANYONE), route
+        assert ("403" in failures) >= (CONTRACT[route].scope is not None), route
         assert ("413" in failures) == ("requestBody" in operation), route
         for status, response in failures.items():
             reference = response["content"]["application/json"]["schema"]["$ref"]

@@ -23,7 +23,6 @@ from app.config import (
 ROOT = Path(__file__).resolve().parents[2]
 KEY = PrivateKey.from_hex("11" * 32).public_key
 REQUIRED = {
-    "API_KEY": "k" * 32,
     "JWT_SECRET": "j" * 32,
     "MASTER_SECRET": "m" * 32,
     "MONGODB_URI": "mongodb://user:word@db.example/",
@@ -68,13 +67,18 @@ def test_every_missing_name_is_in_one_message() -> None:
 
 
 def test_an_empty_value_is_a_missing_one() -> None:
-    assert "API_KEY is missing" in problem_of(environ(API_KEY=""))
+    assert "MASTER_SECRET is missing" in problem_of(environ(MASTER_SECRET=""))
+
+
+def test_the_api_key_may_be_left_to_the_database() -> None:
+    assert load_settings(environ()).api_key is None
+    assert load_settings(environ(API_KEY="")).api_key is None
 
 
 def test_missing_and_bad_settings_are_named_together() -> None:
     problem = problem_of(
         environ(
-            API_KEY=None,
+            MASTER_SECRET=None,
             ISSUER_PUBLIC_KEYS="02ff",
             UTXO_FUNDING_ADDRESS="1BoatSLRHtKNngkdXEeobR76b53LETtpyX",
             KMS_SIGN_URL="ftp://kms.example",
@@ -87,7 +91,7 @@ def test_missing_and_bad_settings_are_named_together() -> None:
     )
 
     for name in (
-        "API_KEY",
+        "MASTER_SECRET",
         "ISSUER_PUBLIC_KEYS",
         "UTXO_FUNDING_ADDRESS",
         "KMS_SIGN_URL",
@@ -127,7 +131,7 @@ def test_no_secret_stands_in_the_message() -> None:
         environ(
             MONGODB_URI="mongodb://db.example/?word=hunter2",
             JWT_SECRET="hunter2",
-            API_KEY=None,
+            MASTER_SECRET=None,
         )
     )
 
@@ -137,7 +141,7 @@ def test_no_secret_stands_in_the_message() -> None:
 def test_a_secret_does_not_show_when_settings_are_printed() -> None:
     shown = repr(load_settings(environ()))
 
-    for name in ("API_KEY", "JWT_SECRET", "MASTER_SECRET", "MONGODB_URI", "REDIS_URL"):
+    for name in ("KMS_API_KEY", "JWT_SECRET", "MASTER_SECRET", "MONGODB_URI", "REDIS_URL"):
         assert REQUIRED[name] not in shown
 
 
@@ -145,18 +149,18 @@ def test_a_value_comes_from_the_file_that_name_file_names(tmp_path: Path) -> Non
     path = tmp_path / "key"
     path.write_text("from a file\n")
 
-    settings = load_settings(environ(API_KEY=None, API_KEY_FILE=str(path)))
+    settings = load_settings(environ(KMS_API_KEY=None, KMS_API_KEY_FILE=str(path)))
 
-    assert settings.api_key.get_secret_value() == "from a file"
+    assert settings.kms_api_key.get_secret_value() == "from a file"
 
 
 def test_name_and_name_file_together_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("from a file")
 
-    problem = problem_of(environ(API_KEY_FILE=str(path), JWT_SECRET=None))
+    problem = problem_of(environ(KMS_API_KEY_FILE=str(path), JWT_SECRET=None))
 
-    assert "API_KEY and API_KEY_FILE" in problem
+    assert "KMS_API_KEY and KMS_API_KEY_FILE" in problem
     assert "JWT_SECRET is missing" in problem
 
 
@@ -165,9 +169,9 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
 
     for bad in (str(tmp_path / "nothing"), str(path), str(tmp_path)):
-        problem = problem_of(environ(API_KEY=None, API_KEY_FILE=bad, JWT_SECRET=None))
-        assert "API_KEY_FILE can't be read" in problem
-        assert "API_KEY is missing" not in problem
+        problem = problem_of(environ(KMS_API_KEY=None, KMS_API_KEY_FILE=bad, JWT_SECRET=None))
+        assert "KMS_API_KEY_FILE can't be read" in problem
+        assert "KMS_API_KEY is missing" not in problem
         assert "JWT_SECRET is missing" in problem
 
 
@@ -175,7 +179,7 @@ def test_an_empty_file_is_a_missing_value(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("\n")
 
-    assert "API_KEY" in problem_of(environ(API_KEY=None, API_KEY_FILE=str(path)))
+    assert "API_KEY" in problem_of(environ(API_KEY_FILE=str(path)))
 
 
 @pytest.mark.parametrize(

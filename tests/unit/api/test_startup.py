@@ -33,7 +33,7 @@ def test_o3_bad_settings_end_the_process_with_one_sentence() -> None:
     assert done.stdout == ""
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("patchproof: bad settings: ")
-    for name in ("API_KEY", "JWT_SECRET", "MASTER_SECRET", "MONGODB_URI", "REDIS_URL"):
+    for name in ("KMS_API_KEY", "JWT_SECRET", "MASTER_SECRET", "MONGODB_URI", "REDIS_URL"):
         assert f"{name} is missing" in sentence
 
 
