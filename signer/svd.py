@@ -1,10 +1,10 @@
 """The server's half of a login: the shared secret of http-api section 4."""
 
 import hashlib
-import hmac
 
 from app.bitcoin.errors import InvalidPrivateKeyError, InvalidPublicKeyError
 from app.bitcoin.keys import N, PrivateKey, PublicKey
+from app.domain.svd import derive_key
 from signer.errors import RequestRefusedError
 
 CONTEXT = b"SVD-Session"
@@ -23,7 +23,7 @@ def derive_shared_secret(
     salt = hashlib.sha256(
         master_key.public_key.to_bytes() + client_master_key.to_bytes() + challenge
     ).digest()
-    return _hmac(_hmac(salt, x), CONTEXT)
+    return derive_key(salt, x, CONTEXT)
 
 
 def shared_x(master_key: PrivateKey, client_master_key: PublicKey, tweak: int) -> bytes:
@@ -38,7 +38,3 @@ def shared_x(master_key: PrivateKey, client_master_key: PublicKey, tweak: int) -
     except (InvalidPublicKeyError, InvalidPrivateKeyError):
         raise RequestRefusedError("This challenge cannot be used with this key.") from None
     return one_time_private_key.multiply(one_time_public_key).to_bytes()[1:].lstrip(b"\0")
-
-
-def _hmac(key: bytes, message: bytes) -> bytes:
-    return hmac.digest(key, message, "sha256")

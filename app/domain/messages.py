@@ -1,9 +1,10 @@
-"""The messages that issuers, owners and customers sign, byte for byte."""
+"""The messages that issuers, owners and customers sign, byte for byte, and how one is checked."""
 
 import json
 import re
 
 from app.bitcoin.hashes import sha256
+from app.bitcoin.keys import PublicKey
 from app.domain.canonical import canonical_json
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -80,6 +81,39 @@ def claim_message(uid: str, address: str, ts: int, nonce: str) -> bytes:
     return _LONE_SURROGATE.sub("\ufffd", text).encode()
 
 
+def key_registration_message(user_id: str, public_key_hex: str, nonce: str) -> bytes:
+    """Return what a user signs with a login key to register it, all three as sent."""
+    return _stringify(
+        {
+            "purpose": "register_svd_key",
+            "userId": user_id,
+            "pmcHex": public_key_hex,
+            "nonce": nonce,
+        }
+    )
+
+
+def key_rotation_message(user_id: str, new_public_key_hex: str, nonce: str) -> bytes:
+    """Return what a user signs with the old login key and with the new one, all three as sent."""
+    return _stringify(
+        {
+            "purpose": "rotate_svd_key",
+            "userId": user_id,
+            "newPmcHex": new_public_key_hex,
+            "nonce": nonce,
+        }
+    )
+
+
 def digest(message: bytes) -> bytes:
     """Return the one SHA-256 of a message, 32 bytes in natural order: what is signed."""
     return sha256(message)
+
+
+def is_signed_by(public_key_hex: str, signature_der_hex: str, message: bytes) -> bool:
+    """Tell whether a compressed key signed a message; both are hex, and may be anything."""
+    try:
+        signature = bytes.fromhex(signature_der_hex)
+        return PublicKey.from_hex(public_key_hex).verify(signature, digest(message))
+    except ValueError:
+        return False
