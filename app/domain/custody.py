@@ -10,6 +10,7 @@ from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.keys import PublicKey
 from app.bitcoin.transactions import Transaction
 from app.domain.canonical import canonical_json, sha256_hex
+from app.domain.claims import Claim
 from app.domain.envelope import (
     Envelope,
     InvalidEnvelopeError,
@@ -18,8 +19,10 @@ from app.domain.envelope import (
     record_digest,
 )
 from app.domain.inclusion import Inclusion, find_inclusion_problem
-from app.domain.messages import digest, transfer_message
-from app.domain.records import RecordContent, RecordKind
+from app.domain.messages import is_signed_by, transfer_message
+from app.domain.records import Custody, PosClaim, RecordContent, RecordKind
+
+_NOT_SIGNED_OVER = "the owner before did not sign it over"
 
 
 class BrokenLineError(ValueError):
@@ -74,7 +77,9 @@ def is_endorsed(link: CustodyLink, issuer_keys: Iterable[str]) -> bool:
     """Tells whether one of the pinned issuer keys, compressed hex, signed this record."""
     if link.issuer_pubkey not in {key.lower() for key in issuer_keys}:
         return False
-    return _verifies(link.issuer_pubkey, link.issuer_signature, link.content.endorsement_message())
+    return is_signed_by(
+        link.issuer_pubkey, link.issuer_signature, link.content.endorsement_message()
+    )
 
 
 def check_line(
@@ -89,6 +94,7 @@ def check_line(
             f"{link.head}: {problem}" for problem in _check(link, previous, keys, network)
         )
         previous = link
+    findings.extend(f"{head}: its claim was used before" for head in _repeated_claims(line))
     return findings
 
 
@@ -109,8 +115,8 @@ def _check(
         problem = find_inclusion_problem(link.txid, link.inclusion, network)
         if problem is not None:
             yield f"its transaction is not proven to be mined: {problem}"
-    if previous is not None and not _is_handed_over(link, previous, network):
-        yield "the owner before did not sign it over"
+    if previous is not None:
+        yield from _check_handover(link, previous, network)
 
 
 def _is_anchored(link: CustodyLink) -> bool:
@@ -136,23 +142,57 @@ def _is_anchored(link: CustodyLink) -> bool:
     )
 
 
-def _is_handed_over(link: CustodyLink, previous: CustodyLink, network: Network) -> bool:
+def _check_handover(link: CustodyLink, previous: CustodyLink, network: Network) -> Iterable[str]:
+    """What was kept of a handover holds, all of it; a claim stands in for an owner's word."""
     custody = link.content.custody
-    if custody is None or custody.signed_txid.lower() != custody.prev_txid:
+    if custody is None or not (custody.owner_word or custody.claim):
+        yield _NOT_SIGNED_OVER
+        return
+    if custody.owner_word is not None and not _is_signed_over(link, custody, previous, network):
+        yield _NOT_SIGNED_OVER
+    if custody.claim is not None:
+        if custody.claim.previous_owner != previous.content.owner:
+            yield "it names another owner before than there was"
+        if not _is_claimed(link.content, custody.claim, network):
+            yield "its owner did not claim it"
+
+
+def _is_signed_over(
+    link: CustodyLink, custody: Custody, previous: CustodyLink, network: Network
+) -> bool:
+    word = custody.owner_word
+    if word is None or word.signed_txid.lower() != custody.prev_txid:
         return False
     try:
-        owner = PublicKey.from_hex(custody.current_owner_pubkey).address(network)
+        owner = PublicKey.from_hex(word.public_key_hex).address(network)
     except BitcoinFormatError:
         return False
-    message = transfer_message(link.content.uid_tag_id, custody.signed_txid, link.content.owner)
-    return owner == previous.content.owner and _verifies(
-        custody.current_owner_pubkey, custody.current_owner_signature, message
+    message = transfer_message(link.content.uid_tag_id, word.signed_txid, link.content.owner)
+    return owner == previous.content.owner and is_signed_by(
+        word.public_key_hex, word.signature_der_hex, message
     )
 
 
-def _verifies(public_key_hex: str, signature_hex: str, message: bytes) -> bool:
-    try:
-        signature = bytes.fromhex(signature_hex)
-        return PublicKey.from_hex(public_key_hex).verify(signature, digest(message))
-    except ValueError:
-        return False
+def _is_claimed(content: RecordContent, kept: PosClaim, network: Network) -> bool:
+    claim = Claim(
+        content.uid_tag_id,
+        content.owner,
+        kept.public_key_hex,
+        kept.ts,
+        kept.nonce,
+        kept.signature_der_hex,
+    )
+    return claim.is_of_key(network) and claim.is_signed()
+
+
+def _repeated_claims(line: Iterable[CustodyLink]) -> Iterable[str]:
+    """The heads of records whose claim an earlier record used up: one moves a patch once."""
+    used: set[tuple[str, str]] = set()
+    for link in line:
+        claim = link.content.custody.claim if link.content.custody else None
+        if claim is None:
+            continue
+        key = (claim.public_key_hex, claim.nonce)
+        if key in used:
+            yield link.head
+        used.add(key)

@@ -14,17 +14,53 @@ class RecordKind(StrEnum):
     TRANSFER = "TRANSFER"
 
 
-@dataclass(frozen=True)
-class Custody:
-    """The line that a transfer continues and the owner's word for it.
+class MovedBy(StrEnum):
+    """On whose word a patch came to its owner.
 
-    `signed_txid` is `prev_txid` as the owner wrote it, since upper-case hex signs other bytes.
+    Without the owner before, a till moves what its shop holds: that is the issuer's word alone.
     """
 
-    prev_txid: str
+    REGISTRATION = "registration"
+    OWNER_SIGNATURE = "owner_signature"
+    POINT_OF_SALE = "point_of_sale"
+    POINT_OF_SALE_OWNER_SIGNATURE = "point_of_sale_owner_signature"
+
+
+@dataclass(frozen=True)
+class OwnerWord:
+    """The owner's signature over a transfer.
+
+    `signed_txid` is the head before as the owner wrote it, since upper-case hex signs other bytes.
+    """
+
     signed_txid: str
-    current_owner_pubkey: str
-    current_owner_signature: str
+    public_key_hex: str
+    signature_der_hex: str
+
+
+@dataclass(frozen=True)
+class PosClaim:
+    """A customer's claim that a till approved; the customer's address is the record's owner.
+
+    `approved_by` is the digest of the approver's name (`claims.approver_digest`), `ts` is Unix
+    milliseconds.
+    """
+
+    previous_owner: str
+    approved_by: str
+    public_key_hex: str
+    signature_der_hex: str
+    ts: int
+    nonce: str
+
+
+@dataclass(frozen=True)
+class Custody:
+    """The head that a transfer continues and why it may: an owner's word, a claim, or both."""
+
+    prev_txid: str
+    owner_word: OwnerWord | None
+    claim: PosClaim | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +79,17 @@ class RecordContent:
     def uid_tag_id(self) -> str:
         return str(self.product["uid_tag_id"])
 
+    @property
+    def moved_by(self) -> MovedBy:
+        """On whose word the owner got it, as far as the record says."""
+        if self.custody is None:
+            return MovedBy.REGISTRATION
+        if self.custody.claim is None:
+            return MovedBy.OWNER_SIGNATURE
+        if self.custody.owner_word is None:
+            return MovedBy.POINT_OF_SALE
+        return MovedBy.POINT_OF_SALE_OWNER_SIGNATURE
+
     def endorsement_message(self) -> bytes:
         """The bytes whose SHA-256 the issuer signs."""
         if self.custody is None:
@@ -60,14 +107,28 @@ class RecordContent:
             "ts": self.ts,
         }
         if self.custody is not None:
-            auth["prev_txid"] = self.custody.prev_txid
-            if self.custody.signed_txid != self.custody.prev_txid:
-                auth["signed_txid"] = self.custody.signed_txid
-            auth["current_owner_pubkey"] = self.custody.current_owner_pubkey
-            auth["current_owner_signature"] = self.custody.current_owner_signature
+            auth |= _custody_view(self.custody)
         return {
             "type": "AUTHENTICATION_RECORD",
             "product": self.product,
             "metadata": self.metadata,
             "auth": auth,
         }
+
+
+def _custody_view(custody: Custody) -> dict[str, Any]:
+    view: dict[str, Any] = {"prev_txid": custody.prev_txid}
+    word, claim = custody.owner_word, custody.claim
+    if word is not None:
+        if word.signed_txid != custody.prev_txid:
+            view["signed_txid"] = word.signed_txid
+        view["current_owner_pubkey"] = word.public_key_hex
+        view["current_owner_signature"] = word.signature_der_hex
+    if claim is not None:
+        view["pos_approved_by"] = claim.approved_by
+        view["previous_owner"] = claim.previous_owner
+        view["claim_pubkey"] = claim.public_key_hex
+        view["claim_signature"] = claim.signature_der_hex
+        view["claim_ts"] = claim.ts
+        view["claim_nonce"] = claim.nonce
+    return view

@@ -1,4 +1,4 @@
-"""The three state machines, as data: which event moves a thing from where to where.
+"""The state machines, as data: which event moves a thing from where to where.
 
 A status changes only by an event, in one compare-and-set that names the states it may leave
 (`StatefulQuerySet.transition`). An event that finds the thing elsewhere changes nothing: late and
@@ -65,6 +65,21 @@ class UtxoEvent(StrEnum):
     UNSEEN = "unseen"
 
 
+class ClaimStatus(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class ClaimEvent(StrEnum):
+    APPROVED = "approved"
+    EXPIRED = "expired"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True)
 class Move:
     """One allowed change: from any of `sources` to `target`."""
@@ -119,8 +134,18 @@ UTXO_MOVES: Mapping[str, Move] = {
     UtxoEvent.UNSEEN: Move((UtxoStatus.AVAILABLE,), UtxoStatus.UNCONFIRMED),
 }
 
+CLAIM_MOVES: Mapping[str, Move] = {
+    # Approving and expiring exclude each other: both leave `pending`, and only one can.
+    ClaimEvent.APPROVED: Move((ClaimStatus.PENDING,), ClaimStatus.APPROVED),
+    ClaimEvent.EXPIRED: Move((ClaimStatus.PENDING,), ClaimStatus.EXPIRED),
+    # An approved claim ends as its record does, and never by its age.
+    ClaimEvent.CONFIRMED: Move((ClaimStatus.APPROVED,), ClaimStatus.CONFIRMED),
+    ClaimEvent.FAILED: Move((ClaimStatus.APPROVED,), ClaimStatus.FAILED),
+}
+
 # Nothing more will happen to these.
 RECORD_TERMINAL = frozenset({RecordStatus.CONFIRMED, RecordStatus.FAILED})
+CLAIM_TERMINAL = frozenset({ClaimStatus.CONFIRMED, ClaimStatus.FAILED, ClaimStatus.EXPIRED})
 # Its bytes may be on the chain or on the way to it.
 TRANSACTION_LIVE = frozenset(
     {

@@ -22,23 +22,61 @@ from mongoengine import (
 from pymongo import UpdateOne
 
 from app.domain.clock import utc_now
-from app.domain.records import Custody, RecordContent, RecordKind
+from app.domain.records import Custody, OwnerWord, PosClaim, RecordContent, RecordKind
 from app.domain.states import RECORD_MOVES, RecordEvent, RecordStatus
 from app.models.base import StatefulDocument
 from app.models.transaction import AnchoredField, ChainTransaction
 
 
 class DuplicateRecordError(Exception):
-    """A live record has the same `active_key`."""
+    """A live record has the same `active_key`, or one was stored under the same idempotency key."""
+
+
+class ClaimField(EmbeddedDocument):
+    """A customer's claim at the till, kept as evidence; of the approver only a digest."""
+
+    previous_owner = StringField(required=True)
+    approved_by = StringField(required=True)
+    public_key_hex = StringField(required=True)
+    signature = StringField(required=True)
+    ts = LongField(required=True)
+    nonce = StringField(required=True)
+
+    @property
+    def content(self) -> PosClaim:
+        return PosClaim(
+            self.previous_owner,
+            self.approved_by,
+            self.public_key_hex,
+            self.signature,
+            self.ts,
+            self.nonce,
+        )
 
 
 class CustodyField(EmbeddedDocument):
-    """The owner's authorisation of a transfer, kept as evidence."""
+    """The authorisation of a transfer, kept as evidence.
+
+    The owner's word is three fields that are there together; at a till it may be missing.
+    """
 
     prev_txid = StringField(required=True)
-    signed_txid = StringField(required=True)
-    current_owner_pubkey = StringField(required=True)
-    current_owner_signature = StringField(required=True)
+    signed_txid = StringField()
+    current_owner_pubkey = StringField()
+    current_owner_signature = StringField()
+    claim = EmbeddedDocumentField(ClaimField)
+
+    @property
+    def content(self) -> Custody:
+        word = None
+        if self.current_owner_signature is not None:
+            # A part that somebody took away is no reason to fail: the word just does not hold.
+            word = OwnerWord(
+                self.signed_txid or "",
+                self.current_owner_pubkey or "",
+                self.current_owner_signature,
+            )
+        return Custody(self.prev_txid, word, None if self.claim is None else self.claim.content)
 
 
 class AuthenticationRecord(StatefulDocument):
@@ -47,6 +85,8 @@ class AuthenticationRecord(StatefulDocument):
     `active_key` is `reg:<uid>` or `xfer:<previous head>` while the record has not failed: its
     unique index is what makes a second registration, and a second transfer of one head, impossible.
     `next_attempt_at` is set while there is something to do for it and unset at the end.
+    `idempotency_key` and `request_sha256` are hashes of a key that the caller chose and of what was
+    asked with it: stored with the record, they let it answer when the same request comes again.
     """
 
     kind = StringField(required=True, choices=[k.value for k in RecordKind])
@@ -67,6 +107,8 @@ class AuthenticationRecord(StatefulDocument):
     txid = StringField()
 
     active_key = StringField()
+    idempotency_key = StringField()
+    request_sha256 = StringField()
     transaction_id = ObjectIdField()
     claimed_at = DateTimeField()
     next_attempt_at = DateTimeField()
@@ -83,6 +125,7 @@ class AuthenticationRecord(StatefulDocument):
         "collection": "authentication_records",
         "indexes": [
             {"fields": ["active_key"], "unique": True, "sparse": True},
+            {"fields": ["idempotency_key"], "unique": True, "sparse": True},
             {"fields": ["head"], "unique": True, "sparse": True},
             {"fields": ["txid"], "sparse": True},
             {"fields": ["transaction_id"], "sparse": True},
@@ -94,14 +137,6 @@ class AuthenticationRecord(StatefulDocument):
     @property
     def content(self) -> RecordContent:
         """What was fixed when the record was accepted."""
-        custody = None
-        if self.custody is not None:
-            custody = Custody(
-                self.custody.prev_txid,
-                self.custody.signed_txid,
-                self.custody.current_owner_pubkey,
-                self.custody.current_owner_signature,
-            )
         return RecordContent(
             kind=RecordKind(self.kind),
             product=dict(self.product),
@@ -109,7 +144,7 @@ class AuthenticationRecord(StatefulDocument):
             metadata_sha256=self.metadata_sha256,
             owner=self.owner,
             ts=self.ts,
-            custody=custody,
+            custody=None if self.custody is None else self.custody.content,
         )
 
     def public_view(self) -> dict[str, Any]:
@@ -120,7 +155,8 @@ class AuthenticationRecord(StatefulDocument):
         """Stores a new record.
 
         Raises:
-            DuplicateRecordError: a live record has the same `active_key`.
+            DuplicateRecordError: a live record has the same `active_key`, or any record the same
+                `idempotency_key`.
         """
         try:
             self.save(force_insert=True)
@@ -131,6 +167,18 @@ class AuthenticationRecord(StatefulDocument):
     def find_confirmed(cls, head: str) -> AuthenticationRecord | None:
         """Finds the confirmed record that this head names."""
         return cls.objects(head=head, status=RecordStatus.CONFIRMED.value).first()
+
+    @classmethod
+    def find_by_idempotency_key(cls, key: str) -> AuthenticationRecord | None:
+        """Finds the record that was stored under this key, a hash."""
+        return cls.objects(idempotency_key=key).first()
+
+    @classmethod
+    def forget_idempotency_key(cls, record_id: ObjectId, key: str) -> bool:
+        """Frees a key whose time is over, so that another request may use it."""
+        return bool(
+            cls.objects(id=record_id, idempotency_key=key).update_one(unset__idempotency_key=True)
+        )
 
     @classmethod
     def is_waiting(cls, record_id: str) -> bool:
@@ -328,6 +376,23 @@ class AuthenticationRecord(StatefulDocument):
             cls.objects(
                 id=record_id, status=RecordStatus.PENDING.value, transaction_id=None
             ).transition(RecordEvent.GIVEN_UP, set__reason=reason, **_UNSET_ALL)
+        )
+
+    @classmethod
+    def refuse_unclaimed(cls, record_id: ObjectId, reason: str) -> bool:
+        """The same for a record whose caller is told that it was not accepted after all.
+
+        Their next try, under the same key too, is a new one.
+        """
+        return bool(
+            cls.objects(
+                id=record_id, status=RecordStatus.PENDING.value, transaction_id=None
+            ).transition(
+                RecordEvent.GIVEN_UP,
+                set__reason=reason,
+                unset__idempotency_key=True,
+                **_UNSET_ALL,
+            )
         )
 
 

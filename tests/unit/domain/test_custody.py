@@ -14,8 +14,8 @@ from app.bitcoin.transactions import Outpoint, Transaction, TxInput, TxOutput
 from app.domain.canonical import canonical_json, sha256_hex
 from app.domain.custody import BrokenLineError, CustodyLink, check_line, is_endorsed, order_line
 from app.domain.envelope import Envelope, Kind, commitment_payload, record_digest
-from app.domain.messages import digest, transfer_message
-from app.domain.records import Custody, RecordContent, RecordKind
+from app.domain.messages import claim_message, digest, transfer_message
+from app.domain.records import Custody, OwnerWord, PosClaim, RecordContent, RecordKind
 
 ISSUER = PrivateKey.from_hex("11" * 32)
 OWNERS = [PrivateKey.from_hex(f"{number:02x}" * 32) for number in (0x21, 0x22, 0x23)]
@@ -80,10 +80,27 @@ def transfer(
 ) -> RecordContent:
     head = spelled or previous.head
     message = transfer_message("NFC-1", head, address(buyer))
-    custody = Custody(previous.head, head, seller.public_key.to_hex(), sign(seller, message))
+    word = OwnerWord(head, seller.public_key.to_hex(), sign(seller, message))
+    custody = Custody(previous.head, word)
     return registration(
         kind=RecordKind.TRANSFER, owner=address(buyer), custody=custody, ts=previous.content.ts + 1
     )
+
+
+def sale(previous: CustodyLink, buyer: PrivateKey, **changes: Any) -> RecordContent:
+    """Handed over at a till: the buyer claimed it, and nobody else signed but the issuer."""
+    ts = previous.content.ts + 1
+    message = claim_message("NFC-1", address(buyer), ts, "abcdef")
+    claim = PosClaim(
+        previous_owner=previous.content.owner,
+        approved_by="sha256:00",
+        public_key_hex=buyer.public_key.to_hex(),
+        signature_der_hex=sign(buyer, message),
+        ts=ts,
+        nonce="abcdef",
+    )
+    custody = Custody(previous.head, None, replace(claim, **changes))
+    return registration(kind=RecordKind.TRANSFER, owner=address(buyer), custody=custody, ts=ts)
 
 
 @pytest.fixture
@@ -132,9 +149,8 @@ def test_p4_somebody_elses_word_does_not_hand_over(line: list[CustodyLink]) -> N
 
 def test_p4_a_word_for_another_head_does_not_hand_over(line: list[CustodyLink]) -> None:
     message = transfer_message("NFC-1", "cd" * 32, address(OWNERS[1]))
-    custody = Custody(
-        line[0].head, "cd" * 32, OWNERS[0].public_key.to_hex(), sign(OWNERS[0], message)
-    )
+    word = OwnerWord("cd" * 32, OWNERS[0].public_key.to_hex(), sign(OWNERS[0], message))
+    custody = Custody(line[0].head, word)
     content = replace(transfer(line[0], OWNERS[0], OWNERS[1]), custody=custody)
 
     assert len(check([line[0], anchor(content)])) == 1
@@ -222,3 +238,96 @@ def test_two_branches_from_one_record_are_broken(line: list[CustodyLink]) -> Non
 
     with pytest.raises(BrokenLineError):
         order_line([*line, branch], line[2].head)
+
+
+# At the till
+
+
+@pytest.fixture
+def sold() -> list[CustodyLink]:
+    """Registered to a shop, sold at its till, and handed on by the customer."""
+    links = [anchor(registration())]
+    links.append(anchor(sale(links[-1], OWNERS[1])))
+    links.append(anchor(transfer(links[-1], OWNERS[1], OWNERS[2])))
+    return links
+
+
+def test_s13_a_sale_stands_on_the_issuers_word_and_the_customers_claim(
+    sold: list[CustodyLink],
+) -> None:
+    assert check(sold) == []
+    assert check([sold[0], anchor(sale(sold[0], OWNERS[1]), whole=True)]) == []
+
+
+def test_s13_an_owner_who_signed_a_sale_is_checked_as_well(sold: list[CustodyLink]) -> None:
+    claim = sale(sold[0], OWNERS[1])
+    signed = transfer(sold[0], OWNERS[0], OWNERS[1])
+    forged = transfer(sold[0], STRANGER, OWNERS[1])
+    assert claim.custody is not None
+    for content, findings in ((signed, 0), (forged, 1)):
+        assert content.custody is not None
+        custody = replace(claim.custody, owner_word=content.custody.owner_word)
+        link = anchor(replace(claim, custody=custody))
+
+        assert len(check([sold[0], link])) == findings
+
+
+FALSE_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
+    "owner before": ({"previous_owner": address(STRANGER)}, "names another owner before"),
+    "key": ({"public_key_hex": STRANGER.public_key.to_hex()}, "owner did not claim it"),
+    "no key": ({"public_key_hex": "zz"}, "owner did not claim it"),
+    "signature": ({"signature_der_hex": "00"}, "owner did not claim it"),
+    "time": ({"ts": 7}, "owner did not claim it"),
+    "nonce": ({"nonce": "abcdeg"}, "owner did not claim it"),
+}
+
+
+@pytest.mark.parametrize(("change", "finding"), FALSE_CLAIMS.values(), ids=FALSE_CLAIMS)
+def test_s13_a_sale_whose_evidence_is_wrong_is_found(
+    sold: list[CustodyLink], change: dict[str, Any], finding: str
+) -> None:
+    false = anchor(sale(sold[0], OWNERS[1], **change))
+
+    [found] = check([sold[0], false])
+    assert finding in found
+
+
+def test_s13_a_sale_that_no_pinned_key_signed_is_found(sold: list[CustodyLink]) -> None:
+    assert check([sold[0], anchor(sale(sold[0], OWNERS[1]), STRANGER)])
+
+
+def test_s13_a_claim_of_somebody_else_makes_nobody_an_owner(sold: list[CustodyLink]) -> None:
+    stolen = replace(sale(sold[0], OWNERS[1]), owner=address(STRANGER))
+
+    [found] = check([sold[0], anchor(stolen)])
+    assert "owner did not claim it" in found
+
+
+def test_s12_a_claim_moves_a_patch_once(sold: list[CustodyLink]) -> None:
+    back = anchor(transfer(sold[1], OWNERS[1], OWNERS[0]))
+    custody = sold[1].content.custody
+    assert custody is not None
+    again = anchor(
+        replace(
+            sold[1].content,
+            custody=replace(custody, prev_txid=back.head),
+            ts=back.content.ts + 1,
+        )
+    )
+
+    assert check([*sold[:2], back, again]) == [f"{again.head}: its claim was used before"]
+
+
+def test_a_handover_without_any_word_is_found(sold: list[CustodyLink]) -> None:
+    custody = Custody(sold[0].head, None)
+    content = replace(transfer(sold[0], OWNERS[0], OWNERS[1]), custody=custody)
+    link = anchor(content)
+
+    assert check([sold[0], link]) == [f"{link.head}: the owner before did not sign it over"]
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_whatever_is_changed_in_a_sale_is_found(sold: list[CustodyLink], what: str) -> None:
+    sold[1] = CHANGES[what](sold[1])
+
+    assert check(sold)

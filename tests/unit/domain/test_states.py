@@ -5,9 +5,12 @@ import pytest
 
 from app.domain import states
 from app.domain.states import (
+    CLAIM_MOVES,
     RECORD_MOVES,
     TRANSACTION_MOVES,
     UTXO_MOVES,
+    ClaimEvent,
+    ClaimStatus,
     Move,
     RecordEvent,
     RecordStatus,
@@ -21,6 +24,7 @@ MACHINES = [
     (RECORD_MOVES, RecordEvent, RecordStatus),
     (TRANSACTION_MOVES, TransactionEvent, TransactionStatus),
     (UTXO_MOVES, UtxoEvent, UtxoStatus),
+    (CLAIM_MOVES, ClaimEvent, ClaimStatus),
 ]
 
 
@@ -53,6 +57,7 @@ def test_every_event_has_a_move_between_known_states(moves, events, statuses) ->
         (RECORD_MOVES, RecordStatus.PENDING, RecordStatus),
         (TRANSACTION_MOVES, TransactionStatus.SIGNED, TransactionStatus),
         (UTXO_MOVES, UtxoStatus.UNCONFIRMED, UtxoStatus),
+        (CLAIM_MOVES, ClaimStatus.PENDING, ClaimStatus),
     ],
 )
 def test_every_state_can_be_reached(moves, start, statuses) -> None:
@@ -116,3 +121,17 @@ def test_no_two_events_of_a_machine_are_the_same_change() -> None:
     for moves, events, _ in MACHINES:
         for one, other in product(events, events):
             assert one == other or moves[one] != moves[other]
+
+
+def test_m10_a_claim_that_has_ended_stays_as_it_is() -> None:
+    for status in states.CLAIM_TERMINAL:
+        assert leaving(CLAIM_MOVES, status) == set()
+
+
+def test_m10_approving_and_expiring_exclude_each_other() -> None:
+    assert leaving(CLAIM_MOVES, ClaimStatus.PENDING) == {ClaimEvent.APPROVED, ClaimEvent.EXPIRED}
+    assert reachable(CLAIM_MOVES, ClaimStatus.APPROVED) == {
+        ClaimStatus.APPROVED,
+        ClaimStatus.CONFIRMED,
+        ClaimStatus.FAILED,
+    }
