@@ -119,8 +119,10 @@ def _is_recorded(process: subprocess.Popen[bytes], path: Path) -> bool:
 
 
 def _is_running(process: psutil.Process) -> bool:
+    """A zombie with threads left still holds its files: its port is not free yet."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        return process.is_running() and (not is_zombie or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False
 

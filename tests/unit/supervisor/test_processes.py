@@ -9,11 +9,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from devnet.supervisor import processes
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+# The main thread ends alone, as the kernel may end it before the others of a killed process.
+HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 
 
 @pytest.fixture
@@ -86,6 +93,26 @@ def test_a_zombie_does_not_run(child: subprocess.Popen[bytes], tmp_path: Path) -
     processes.kill(record_of(tmp_path))
     assert processes.find_leader(record_of(tmp_path)) is None
     assert processes.list_members(record_of(tmp_path)) == []
+
+
+def test_a_zombie_with_a_thread_left_runs_until_that_has_ended(tmp_path: Path) -> None:
+    process = processes.spawn(
+        [sys.executable, "-c", HEADLESS],
+        environment=dict(os.environ),
+        directory=tmp_path,
+        log_path=tmp_path / "headless.log",
+        record_path=tmp_path / "run" / "headless",
+        fingerprint="f00d",
+    )
+    watched = psutil.Process(process.pid)
+    while watched.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+
+    record = record_of(tmp_path, "headless")
+    assert [member.pid for member in processes.list_members(record)] == [process.pid]
+    processes.kill(record)
+    assert processes.list_members(record) == []
+    assert process.wait(timeout=5) == -9
 
 
 def test_another_process_of_the_same_number_is_left_alone(
