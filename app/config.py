@@ -54,8 +54,16 @@ def _any_of(*names: str) -> Any:
     return AliasChoices(*names)
 
 
+def _number_or_default(value: object, info: ValidationInfo) -> object:
+    """Reads a number as older files have it: without one that is not 0, the default counts."""
+    digits = _LEADING_NUMBER.match(str(value))
+    number = int(digits[0]) if digits else 0
+    return number or Settings.model_fields[info.field_name or ""].default
+
+
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
+LimitNumber = Annotated[int, Field(ge=1, le=1_000_000_000), BeforeValidator(_number_or_default)]
 
 
 class Settings(BaseModel):
@@ -155,10 +163,50 @@ class Settings(BaseModel):
     unlock_allow_static: bool = False
     unlock_challenge_ttl_sec: PositiveInt = 180
     svd_clock_skew_sec: Annotated[int, Field(ge=0)] = 30
+    svd_challenge_ttl_sec: Annotated[int, Field(ge=1, le=3600)] = 180
+    # Whether registering a login key needs its signature; in production unless told otherwise.
+    svd_register_proof: bool | None = None
+    # The name of the signer's login key where the signer does not tell it.
+    svd_kms_kid: Annotated[str, Field(pattern=r"^[\w.:-]{1,128}$")] | None = None
+    # How long a login waits for the signer, all tries together.
+    svd_kms_budget_ms: Annotated[int, Field(ge=100, le=20000)] = 3000
+
+    # Each limit of app/api/limits.py: how many in how long.
+    public_api_window_ms: LimitNumber = 60_000
+    public_api_max: LimitNumber = 60
+    svd_begin_window_ms: LimitNumber = 60_000
+    svd_begin_max: LimitNumber = 20
+    svd_complete_window_ms: LimitNumber = 60_000
+    svd_complete_max: LimitNumber = 30
+    svd_canary_window_ms: LimitNumber = 60_000
+    svd_canary_max: LimitNumber = 30
+    auth_address_window_ms: LimitNumber = 60_000
+    auth_address_max: LimitNumber = 30
+    auth_request_window_ms: LimitNumber = 60_000
+    auth_request_max: LimitNumber = 1
+    auth_submit_window_ms: LimitNumber = 600_000
+    auth_submit_max: LimitNumber = 5
+    auth_submit_identifier_window_ms: LimitNumber = 600_000
+    auth_submit_identifier_max: LimitNumber = 20
+    claim_intent_window_ms: LimitNumber = 60_000
+    claim_intent_max: LimitNumber = 60
+    reading_window_ms: LimitNumber = 60_000
+    reading_max: LimitNumber = 600
+    polling_window_ms: LimitNumber = 60_000
+    polling_max: LimitNumber = 3000
+    writing_window_ms: LimitNumber = 60_000
+    writing_max: LimitNumber = 6000
+    refused_key_window_ms: LimitNumber = 60_000
+    refused_key_max: LimitNumber = 60
 
     @property
     def is_production(self) -> bool:
         return self.app_env is Environment.PRODUCTION
+
+    @property
+    def is_register_proof_needed(self) -> bool:
+        """Whether a login key is registered only by who signs with it."""
+        return self.is_production if self.svd_register_proof is None else self.svd_register_proof
 
     @property
     def change_address(self) -> str:
@@ -266,6 +314,7 @@ def _is_for_production(info: ValidationInfo) -> bool:
     return info.data.get("app_env") is Environment.PRODUCTION
 
 
+_LEADING_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}")
 _DATABASE_WITH_CREDENTIALS = re.compile(r"mongodb(\+srv)?://[^/@]+:[^/@]+@")
 BROADCASTER_NAMES = frozenset({"whatsonchain", "arc"})
 

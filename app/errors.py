@@ -74,6 +74,40 @@ class TokenRevokedError(UnauthorizedError):
     code = "token_revoked"
 
 
+class InvalidLoginKeyError(InvalidInputError):
+    """The public master key is no compressed point of the curve."""
+
+    code = "VALIDATION_ERROR"
+
+
+class NoLoginKeyError(InvalidInputError):
+    """The user has no key to log in with."""
+
+    code = "SVD_NO_PMC"
+
+
+class ChallengeExpiredError(InvalidInputError):
+    """The challenge, or the nonce, is unknown: it was never made, or its time is over."""
+
+    code = "SVD_EXPIRED"
+
+
+class WrongChallengeError(InvalidInputError):
+    """The challenge, or the nonce, is another user's, or of a time to come."""
+
+    code = "SVD_BAD_CHALLENGE"
+
+
+class LoginSignatureError(UnauthorizedError):
+    code = "SVD_INVALID_SIGNATURE"
+
+
+class LoginKeyRevokedError(UnauthorizedError):
+    """The signature is right, but the key no longer logs in."""
+
+    code = "SVD_KEY_REVOKED"
+
+
 class ForbiddenError(PatchProofError):
     code = "forbidden"
 
@@ -116,10 +150,46 @@ class PatchMovedError(ConflictError):
     code = "patch_moved"
 
 
+class IdempotencyInProgressError(ConflictError):
+    """The first request with this key is still being worked on."""
+
+    code = "idempotency_in_progress"
+
+
+class IdempotencyKeyReusedError(PatchProofError):
+    """The key came with another request before."""
+
+    code = "idempotency_key_reused"
+
+
+class ChallengeReplayedError(ConflictError):
+    """The challenge, or the nonce, has been used."""
+
+    code = "SVD_REPLAYED"
+
+
+class DuplicateLoginKeyError(ConflictError):
+    """The user has a key already, or the key is, or was, somebody's."""
+
+    code = "DUPLICATE_PMC"
+
+
+class LoginKeyChangedError(ConflictError):
+    """Somebody else changed the user's key at the same moment, or it was changed too often."""
+
+    code = "key_changed"
+
+
 class LockHeldError(ConflictError):
     """Somebody else is at this work, here or on another host."""
 
     code = "maintenance_running"
+
+
+class RateLimitedError(PatchProofError):
+    """The caller has asked often enough for now."""
+
+    code = "rate_limited"
 
 
 class UnavailableError(PatchProofError):

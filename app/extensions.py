@@ -22,6 +22,7 @@ from app.clients.circuit import Circuit
 from app.clients.kms import KmsClient
 from app.clients.pacing import SharedPacer
 from app.clients.whatsonchain import WhatsOnChainClient
+from app.clients.windows import FixedWindows
 from app.config import Settings
 from app.models.api_key import ApiKey
 from app.models.patch_state import PatchState
@@ -47,6 +48,7 @@ class Extensions:
     settings: Settings
     database: MongoClient[dict[str, Any]]
     redis: redis.Redis
+    rate_windows: FixedWindows
     chain: WhatsOnChainClient
     broadcaster: Broadcaster
     kms: KmsClient
@@ -66,6 +68,9 @@ def init(settings: Settings) -> Extensions:
         settings=settings,
         database=_connect_database(settings),
         redis=shared,
+        rate_windows=FixedWindows(
+            shared, "rate limits", "keep logins closed and let everything else pass"
+        ),
         chain=chain,
         broadcaster=_broadcaster(settings, chain, shared),
         kms=_kms_client(settings),

@@ -18,10 +18,12 @@ from app.api.bodies import MAX_BODY_BYTES
 from app.errors import (
     ConflictError,
     ForbiddenError,
+    IdempotencyKeyReusedError,
     InvalidInputError,
     NotFoundError,
     PatchProofError,
     PayloadTooLargeError,
+    RateLimitedError,
     UnauthorizedError,
     UnavailableError,
 )
@@ -35,6 +37,8 @@ STATUS_OF_ERROR: Mapping[type[PatchProofError], int] = {
     NotFoundError: 404,
     ConflictError: 409,
     PayloadTooLargeError: 413,
+    IdempotencyKeyReusedError: 422,
+    RateLimitedError: 429,
     PatchProofError: 500,
     UnavailableError: 503,
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flask_openapi3.blueprint import APIBlueprint
 from werkzeug.routing import BaseConverter
 
 from app.api.authentication import ANYONE, Authentication
+from app.api.limits import REFUSED_KEY, Limit, counting
 from app.api.schemas.errors import ErrorBody
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def without_trailing_slash(wsgi_app: WSGIApplication) -> WSGIApplication:
     return middleware
 
 
-def route(
+def route(  # noqa: PLR0913 - each says one thing about the route
     blueprint: APIBlueprint,
     method: str,
     rule: str,
@@ -46,12 +47,13 @@ def route(
     responses: Mapping[int, Any],
     errors: Iterable[int] = (),
     may_be_empty: bool = False,
+    limits: Sequence[Limit] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Adds a view to a blueprint.
 
     A request to it may leave its body out where `may_be_empty` says so.
-    `responses` are the models of its successes by status, `errors` the statuses of its failures;
-    what any route of its kind can answer is added here.
+    `responses` are the models of its successes by status, `errors` the statuses of its failures,
+    `limits` how often it may be called; what any route of its kind has is added here.
     """
     statuses = {500, *errors}
     if authentication is not ANYONE:
@@ -59,16 +61,23 @@ def route(
         statuses |= {401, 503}
     if authentication.scope is not None:
         statuses.add(403)
+        limits = (REFUSED_KEY, *limits)
+    if limits:
+        statuses.add(429)
+    if any(limit.is_closed for limit in limits):
+        statuses.add(503)
     documented = {**dict.fromkeys(sorted(statuses), ErrorBody), **responses}
     register = getattr(blueprint, method.lower())(
         rule, security=authentication.security, responses=documented
     )
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        counted = counting(view, limits)
         # Set before registering: the wrapper that Flask calls copies the view's attributes.
-        view.authentication = authentication  # type: ignore[attr-defined]
-        view.may_be_empty = may_be_empty  # type: ignore[attr-defined]
-        register(view)
-        return view
+        counted.authentication = authentication  # type: ignore[attr-defined]
+        counted.may_be_empty = may_be_empty  # type: ignore[attr-defined]
+        counted.limits = limits  # type: ignore[attr-defined]
+        register(counted)
+        return counted
 
     return decorate

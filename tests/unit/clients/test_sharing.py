@@ -64,6 +64,51 @@ def test_an_error_that_is_not_of_redis_is_not_hidden() -> None:
         World().guard.ask(broken, lambda: "alone")
 
 
+def test_one_caller_asks_again_and_the_others_do_not_wait_for_it() -> None:
+    world = World()
+    world.ask()
+    world.now += REST_SECONDS
+    others: list[str] = []
+
+    def slow() -> str:
+        others.append(world.ask())
+        world.now += 10 * REST_SECONDS
+        others.append(world.ask())
+        return "shared"
+
+    assert world.guard.ask(slow, lambda: "alone") == "shared"
+    assert others == ["alone", "alone"]
+    assert world.asked == 1
+
+
+def test_a_defect_while_asking_again_does_not_end_the_asking() -> None:
+    def broken() -> str:
+        raise ValueError("a defect")
+
+    world = World()
+    world.ask()
+    world.is_away = False
+    world.now += REST_SECONDS
+
+    with pytest.raises(ValueError, match="a defect"):
+        world.guard.ask(broken, lambda: "alone")
+    assert world.ask() == "shared"
+
+
+def test_rest_and_words_are_the_users_own(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.guard = RedisGuard(
+        "limits", meanwhile="let reads pass", rest_seconds=1.0, clock=lambda: world.now
+    )
+
+    world.ask()
+    world.now += 1.0
+    world.ask()
+
+    assert world.asked == 2
+    assert caplog.messages == ["limits let reads pass, Redis is away"]
+
+
 class Clock:
     """Time that passes when the test says so."""
 
