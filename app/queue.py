@@ -26,6 +26,7 @@ REQUEST_ID_HEADER = "patchproof_request_id"
 class Queue(StrEnum):
     ANCHORING = "anchoring"
     MAINTENANCE = "maintenance"
+    MAIL = "mail"
 
 
 class Task(StrEnum):
@@ -37,6 +38,8 @@ class Task(StrEnum):
     SPLIT_POOL = "split-pool"
     SWEEP_DUST = "sweep-dust"
     REFRESH_FEE = "refresh-fee"
+    SEND_CODE = "send-code"
+    SWEEP_MAILS = "sweep-mails"
 
 
 QUEUE_OF_TASK: dict[Task, Queue] = {
@@ -48,13 +51,15 @@ QUEUE_OF_TASK: dict[Task, Queue] = {
     Task.SPLIT_POOL: Queue.MAINTENANCE,
     Task.SWEEP_DUST: Queue.MAINTENANCE,
     Task.REFRESH_FEE: Queue.MAINTENANCE,
+    Task.SEND_CODE: Queue.MAIL,
+    Task.SWEEP_MAILS: Queue.MAIL,
 }
 
 _producers: dict[int, Celery] = {}
 
 
-def enqueue(task: Task, **arguments: Any) -> str | None:
-    """Starts a task; answers its id, or None when the broker is away.
+def enqueue(task: Task, *, task_id: str | None = None, **arguments: Any) -> str | None:
+    """Starts a task; answers its id, `task_id` where given, or None when the broker is away.
 
     Never raises for the broker: what the task would do is already durable.
     """
@@ -62,6 +67,7 @@ def enqueue(task: Task, **arguments: Any) -> str | None:
         result = _producer().send_task(
             task.value,
             kwargs=arguments,
+            task_id=task_id,
             queue=QUEUE_OF_TASK[task].value,
             headers={REQUEST_ID_HEADER: logs.request_id.get()},
             retry=False,

@@ -10,6 +10,7 @@ from flask_openapi3.models.tag import Tag
 
 from app.api.answers import answer, certificate_url, iso_timestamp
 from app.api.authentication import ANYONE, API_KEY, BEARER
+from app.api.idempotency import IdempotencyHeader, mark_replayed, repeatable
 from app.api.routing import route
 from app.api.schemas.patches import (
     Accepted,
@@ -38,15 +39,23 @@ patches = APIBlueprint(
     "",
     authentication=API_KEY,
     responses={201: Registered, 202: Accepted},
-    errors=(400, 409, 413, 503),
+    errors=(400, 409, 413, 422, 503),
 )
-def register(body: RegistrationBody) -> Response:
+def register(header: IdempotencyHeader, body: RegistrationBody) -> Response:
     """Register a patch"""
-    submission = registration.register(
-        product=dict(body.product), metadata=dict(body.metadata), owner=body.auth["owner"]
-    )
+    content: dict[str, Any] = {
+        "product": dict(body.product),
+        "metadata": dict(body.metadata),
+        "owner": body.auth["owner"],
+    }
+    submission = registration.register(**content, request=repeatable(header, content))
+    response = _registered(submission)
+    return mark_replayed(response) if submission.is_replayed else response
+
+
+def _registered(submission: Submission) -> Response:
     record = submission.record
-    if record.status != RecordStatus.CONFIRMED:
+    if not submission.is_final:
         return _accepted(submission, "patches.pending_registration", "the patch will be anchored")
     return answer(
         {
@@ -64,17 +73,23 @@ def register(body: RegistrationBody) -> Response:
     "/<txid>/transfer-ownership",
     authentication=BEARER,
     responses={200: Transferred, 202: Accepted},
-    errors=(400, 403, 404, 409, 413, 503),
+    errors=(400, 403, 404, 409, 413, 422, 503),
 )
-def transfer(path: TransferPath, body: TransferBody) -> Response:
+def transfer(header: IdempotencyHeader, path: TransferPath, body: TransferBody) -> Response:
     """Hand a patch to a new owner"""
-    submission = transfers.transfer(
-        head=path.txid,
-        new_owner=body.new_owner_address,
-        signature_der_hex=body.current_owner_signature,
-        public_key_hex=body.current_owner_public_key,
-    )
-    if submission.record.status != RecordStatus.CONFIRMED:
+    content = {
+        "head": path.txid,
+        "new_owner": body.new_owner_address,
+        "signature_der_hex": body.current_owner_signature,
+        "public_key_hex": body.current_owner_public_key,
+    }
+    submission = transfers.transfer(**content, request=repeatable(header, content))
+    response = _transferred(submission)
+    return mark_replayed(response) if submission.is_replayed else response
+
+
+def _transferred(submission: Submission) -> Response:
+    if not submission.is_final:
         return _accepted(submission, "patches.pending_transfer", "the transfer will be anchored")
     return answer({"message": "the patch has a new owner", "newTxid": submission.record.head})
 

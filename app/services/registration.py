@@ -11,18 +11,29 @@ from app.domain.clock import unix_milliseconds, utc_now
 from app.domain.records import RecordKind
 from app.errors import PatchAlreadyRegisteredError
 from app.models.record import AuthenticationRecord
-from app.services.submission import Submission, submit
+from app.services.idempotency import RepeatableRequest
+from app.services.submission import Submission, find_earlier, submit
 
 
-def register(*, product: dict[str, Any], metadata: dict[str, Any], owner: str) -> Submission:
+def register(
+    *,
+    product: dict[str, Any],
+    metadata: dict[str, Any],
+    owner: str,
+    request: RepeatableRequest | None = None,
+) -> Submission:
     """Accepts the registration of a product's patch for its first owner, an address.
 
-    The arguments are checked already. `product` has `uid_tag_id`; absent fields are left out.
+    The arguments are checked already. `product` has `uid_tag_id`; absent fields are left out. The
+    same `request` as before is answered with what it has made then.
 
     Raises:
         PatchAlreadyRegisteredError: the uid has a registration that has not failed.
+        IdempotencyKeyReusedError, IdempotencyInProgressError: see `find_earlier`.
         UnavailableError: in synchronous mode, when it can't be anchored now.
     """
+    if (earlier := find_earlier(request)) is not None:
+        return earlier
     uid_tag_id = product["uid_tag_id"]
     now = utc_now()
     record = AuthenticationRecord(
@@ -40,5 +51,7 @@ def register(*, product: dict[str, Any], metadata: dict[str, Any], owner: str) -
         updated_at=now,
     )
     return submit(
-        record, PatchAlreadyRegisteredError(f"uid_tag_id {uid_tag_id} is already registered")
+        record,
+        PatchAlreadyRegisteredError(f"uid_tag_id {uid_tag_id} is already registered"),
+        request,
     )

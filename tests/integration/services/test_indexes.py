@@ -43,6 +43,6 @@ def test_s2_what_must_be_unique_is_unique(lab: Lab) -> None:
         for name in ("authentication_records", "transactions", "patch_states")
     }
 
-    assert unique["authentication_records"] == {"active_key", "head"}
+    assert unique["authentication_records"] == {"active_key", "head", "idempotency_key"}
     assert unique["transactions"] == {"txid"}
     assert unique["patch_states"] == {"head"}
