@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +26,7 @@ from pydantic import (
 
 from app.bitcoin.addresses import Network, parse_address
 from app.bitcoin.keys import PublicKey
+from app.domain.emails import parse_sender
 
 
 class Environment(StrEnum):
@@ -38,6 +40,15 @@ class OnchainPayload(StrEnum):
 
     COMMITMENT = "commitment"
     RECORD = "record"
+
+
+class SmtpSecurity(StrEnum):
+    """When mail goes over TLS; `auto` goes by the port, and by whether a password is sent."""
+
+    AUTO = "auto"
+    TLS = "tls"
+    STARTTLS = "starttls"
+    NONE = "none"
 
 
 class SettingsError(Exception):
@@ -175,6 +186,23 @@ class Settings(BaseModel):
     public_api_window_ms: LimitNumber = 60_000
     public_api_max: LimitNumber = 60
     svd_begin_window_ms: LimitNumber = 60_000
+    # Mail, and the codes that are mailed. Without SMTP_HOST production mails nothing, and elsewhere
+    # mails become files in MAIL_DIRECTORY.
+    smtp_host: str | None = None
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    smtp_user: str | None = None
+    smtp_pass: SecretStr | None = Field(
+        None, validation_alias=_any_of("smtp_pass", "smtp_password"), validate_default=True
+    )
+    smtp_security: SmtpSecurity = SmtpSecurity.AUTO
+    smtp_ca_file: Path | None = None
+    smtp_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = 10_000
+    email_from: str | None = Field(None, validate_default=True)
+    brand_name: Annotated[str, Field(min_length=1, max_length=80)] = "PatchProof"
+    mail_directory: Path = Path("var/mail")
+    mail_max_attempts: Annotated[int, Field(ge=1, le=20)] = 8
+    verify_code_salt_rounds: Annotated[int, Field(ge=4, le=14)] = 10
+
     svd_begin_max: LimitNumber = 20
     svd_complete_window_ms: LimitNumber = 60_000
     svd_complete_max: LimitNumber = 30
@@ -241,6 +269,16 @@ class Settings(BaseModel):
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:
         if url is not None and urlsplit(url).scheme not in ("http", "https"):
+    @property
+    def sender(self) -> str:
+        """Who mails come from."""
+        return self.email_from or "codes@patchproof.example"
+
+    @property
+    def mail_lease_seconds(self) -> float:
+        """How long a sending may take before somebody else does it again: above all timeouts."""
+        return 60 + 5 * self.smtp_timeout_ms / 1000
+
             raise ValueError("must be an http(s) URL")
         return url
 
@@ -320,6 +358,47 @@ BROADCASTER_NAMES = frozenset({"whatsonchain", "arc"})
 
 # Documented for the older system but read by nothing there or here.
 IGNORED_SETTINGS = frozenset(
+    @field_validator("smtp_pass")
+    @classmethod
+    def _check_smtp_login(cls, word: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        has_user = info.data.get("smtp_user") is not None
+        if has_user != (word is not None):
+            raise ValueError("goes with SMTP_USER: both or neither")
+        return word
+
+    @field_validator("smtp_security")
+    @classmethod
+    def _check_smtp_security(cls, security: SmtpSecurity, info: ValidationInfo) -> SmtpSecurity:
+        if security is SmtpSecurity.NONE and info.data.get("smtp_user") is not None:
+            raise ValueError("must not be none with SMTP_USER: a password never goes in clear")
+        return security
+
+    @field_validator("smtp_ca_file")
+    @classmethod
+    def _check_ca_file(cls, path: Path | None) -> Path | None:
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:
+            raise ValueError(f"holds no certificates in PEM: {error.strerror}") from None
+        return path
+
+    @field_validator("email_from")
+    @classmethod
+    def _check_sender(cls, sender: str | None, info: ValidationInfo) -> str | None:
+        sender = sender or info.data.get("smtp_user")
+        is_needed = _is_for_production(info) and info.data.get("smtp_host") is not None
+        try:
+            return None if sender is None and not is_needed else str(parse_sender(sender or ""))
+        except ValueError:
+            raise ValueError("or SMTP_USER must be an address, which mails come from") from None
+
+    @field_validator("brand_name")
+    @classmethod
+    def _check_brand_name(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("must be one line of text")
+        return name
+
     {
         "SVD_M_TTL_SEC",
         "FEE_SAT_PER_BYTE",

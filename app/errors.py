@@ -112,6 +112,26 @@ class ForbiddenError(PatchProofError):
     code = "forbidden"
 
 
+class CodeRefusedError(UnauthorizedError):
+    """A code that was mailed did not log anybody in; `reason` is the contract's word for why."""
+
+    reason = ""
+
+
+class CodeNotFoundError(CodeRefusedError):
+    code = "code_not_found"
+    reason = "NotFoundOrExpired"
+
+
+class InvalidCodeError(CodeRefusedError):
+    code = "invalid_code"
+    reason = "InvalidCode"
+
+
+class ClaimSignatureError(UnauthorizedError):
+    code = "invalid_claim_signature"
+
+
 class InsufficientScopeError(ForbiddenError):
     """The caller is known and may do other things."""
 
@@ -216,3 +236,19 @@ class InconsistentStateError(PatchProofError):
     """Stored data contradicts itself: a defect or tampering, never the caller's fault."""
 
     code = "inconsistent_state"
+class MailNotConfiguredError(UnavailableError):
+    """No mail server was named: an operator has to."""
+
+    code = "mail_not_configured"
+
+
+class MailUnavailableError(UnavailableError):
+    code = "mail_unavailable"
+
+
+class MailRefusedError(PatchProofError):
+    """The mail server will never take a mail for this recipient."""
+
+    code = "mail_refused"
+
+

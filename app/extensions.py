@@ -20,15 +20,18 @@ from app.clients.arc import ArcClient
 from app.clients.broadcasting import Broadcaster, BroadcastService
 from app.clients.circuit import Circuit
 from app.clients.kms import KmsClient
+from app.clients.mail import GuardedMail, MailClient, MailFolder, SmtpClient, SmtpServer, Tls
 from app.clients.pacing import SharedPacer
 from app.clients.whatsonchain import WhatsOnChainClient
 from app.clients.windows import FixedWindows
-from app.config import Settings
+from app.config import Settings, SmtpSecurity
+from app.domain.emails import parse_sender
 from app.models.api_key import ApiKey
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import Setting
 from app.models.transaction import ChainTransaction
+from app.models.svd_key import SvdKey
 from app.models.utxo import Utxo
 
 DOCUMENTS: Sequence[type[Any]] = (
@@ -38,8 +41,11 @@ DOCUMENTS: Sequence[type[Any]] = (
     PatchState,
     Setting,
     ApiKey,
+    ClaimIntent,
 )
+    SvdKey,
 
+    VerificationCode,
 
 @dataclass(frozen=True)
 class Extensions:
@@ -54,6 +60,8 @@ class Extensions:
     kms: KmsClient
     # What outside services said of themselves a moment ago, for readiness: part -> (when, problem).
     readings: dict[str, tuple[float, str | None]] = field(default_factory=dict)
+    # None where mails can't be sent.
+    mail: MailClient | None
 
 
 _current: list[Extensions] = []

@@ -13,11 +13,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import extensions, logs
 from app.api import authentication, bodies, errors, headers, limits, tracing, validation
 from app.api.admin import admin
+from app.api.codes import codes
 from app.api.custody import custody
 from app.api.documents import documents
 from app.api.health import health
 from app.api.metrics import metrics
 from app.api.patches import patches
+from app.api.pos import pos
 from app.api.routing import UidConverter, without_trailing_slash
 from app.api.schemas.errors import ErrorBody
 from app.api.sessions import sessions
@@ -36,6 +38,7 @@ BLUEPRINTS = (
     custody,
     unlocking,
     admin,
+    codes,
     sessions,
 )
 

@@ -17,6 +17,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """The schedule as Celery wants it, by the name of the task."""
     periods = {
         Task.SWEEP: float(settings.sweep_interval_seconds),
+        Task.SWEEP_MAILS: float(settings.sweep_interval_seconds),
         Task.REAP_LOCKS: 60.0,
         Task.TRACK_TRANSACTIONS: min(_LONGEST_TRACK_SECONDS, settings.track_interval_seconds),
         Task.SYNC_POOL: 900.0,

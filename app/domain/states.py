@@ -80,6 +80,23 @@ class ClaimEvent(StrEnum):
     FAILED = "failed"
 
 
+class CodeStatus(StrEnum):
+    REQUESTED = "requested"
+    SENDING = "sending"
+    SENT = "sent"
+    USED = "used"
+    FAILED = "failed"
+
+
+class CodeEvent(StrEnum):
+    REPLACED = "replaced"
+    CLAIMED = "claimed"
+    SENT = "sent"
+    RETURNED = "returned"
+    GIVEN_UP = "given_up"
+    USED = "used"
+
+
 @dataclass(frozen=True)
 class Move:
     """One allowed change: from any of `sources` to `target`."""
@@ -141,6 +158,19 @@ CLAIM_MOVES: Mapping[str, Move] = {
     # An approved claim ends as its record does, and never by its age.
     ClaimEvent.CONFIRMED: Move((ClaimStatus.APPROVED,), ClaimStatus.CONFIRMED),
     ClaimEvent.FAILED: Move((ClaimStatus.APPROVED,), ClaimStatus.FAILED),
+}
+
+CODE_MOVES: Mapping[str, Move] = {
+    # Whoever asks again gets another code, however far the last one came.
+    CodeEvent.REPLACED: Move(tuple(CodeStatus), CodeStatus.REQUESTED),
+    # From `sending` once its lease is over: whoever sent it has died.
+    CodeEvent.CLAIMED: Move((CodeStatus.REQUESTED, CodeStatus.SENDING), CodeStatus.SENDING),
+    CodeEvent.SENT: Move((CodeStatus.SENDING,), CodeStatus.SENT),
+    # Certainly not sent.
+    CodeEvent.RETURNED: Move((CodeStatus.SENDING,), CodeStatus.REQUESTED),
+    CodeEvent.GIVEN_UP: Move((CodeStatus.REQUESTED, CodeStatus.SENDING), CodeStatus.FAILED),
+    # The mail may be there before its sender has noted so.
+    CodeEvent.USED: Move((CodeStatus.SENDING, CodeStatus.SENT), CodeStatus.USED),
 }
 
 # Nothing more will happen to these.

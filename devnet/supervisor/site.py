@@ -163,6 +163,7 @@ class Site:
         return {
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": str(ports["mail"]),
+            "EMAIL_FROM": "PatchProof <codes@patchproof.example>",
             "MAIL_DIR": str(self.data_directory("mail")),
         }
 

@@ -13,7 +13,7 @@ from devnet.supervisor.parts.base import Part
 from devnet.supervisor.site import Site
 
 WORKER_NODE = "worker@devnet"
-QUEUES = ("anchoring", "maintenance")
+QUEUES = ("anchoring", "maintenance", "mail")
 
 
 class ApplicationPart(Part):

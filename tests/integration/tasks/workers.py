@@ -17,7 +17,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 60.0
 WORKER = [sys.executable, "-m", "celery", "-A", "tasks.worker", "worker", "--concurrency", "1"]
-QUEUES = ["--queues", "anchoring,maintenance", "--without-gossip", "--without-mingle"]
+QUEUES = ["--queues", "anchoring,maintenance,mail", "--without-gossip", "--without-mingle"]
 # Celery says at this level that it is ready.
 LOG_LEVEL = ["--loglevel", "INFO"]
 
