@@ -108,10 +108,6 @@ class LoginKeyRevokedError(UnauthorizedError):
     code = "SVD_KEY_REVOKED"
 
 
-class ForbiddenError(PatchProofError):
-    code = "forbidden"
-
-
 class CodeRefusedError(UnauthorizedError):
     """A code that was mailed did not log anybody in; `reason` is the contract's word for why."""
 
@@ -128,8 +124,8 @@ class InvalidCodeError(CodeRefusedError):
     reason = "InvalidCode"
 
 
-class ClaimSignatureError(UnauthorizedError):
-    code = "invalid_claim_signature"
+class ForbiddenError(PatchProofError):
+    code = "forbidden"
 
 
 class InsufficientScopeError(ForbiddenError):
@@ -232,10 +228,6 @@ class LockLostError(UnavailableError):
     code = "lock_lost"
 
 
-class InconsistentStateError(PatchProofError):
-    """Stored data contradicts itself: a defect or tampering, never the caller's fault."""
-
-    code = "inconsistent_state"
 class MailNotConfiguredError(UnavailableError):
     """No mail server was named: an operator has to."""
 
@@ -252,3 +244,7 @@ class MailRefusedError(PatchProofError):
     code = "mail_refused"
 
 
+class InconsistentStateError(PatchProofError):
+    """Stored data contradicts itself: a defect or tampering, never the caller's fault."""
+
+    code = "inconsistent_state"

@@ -31,8 +31,8 @@ from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import Setting
 from app.models.transaction import ChainTransaction
-from app.models.svd_key import SvdKey
 from app.models.utxo import Utxo
+from app.models.verification_code import VerificationCode
 
 DOCUMENTS: Sequence[type[Any]] = (
     AuthenticationRecord,
@@ -41,11 +41,9 @@ DOCUMENTS: Sequence[type[Any]] = (
     PatchState,
     Setting,
     ApiKey,
-    ClaimIntent,
-)
-    SvdKey,
-
     VerificationCode,
+)
+
 
 @dataclass(frozen=True)
 class Extensions:
@@ -58,10 +56,10 @@ class Extensions:
     chain: WhatsOnChainClient
     broadcaster: Broadcaster
     kms: KmsClient
-    # What outside services said of themselves a moment ago, for readiness: part -> (when, problem).
-    readings: dict[str, tuple[float, str | None]] = field(default_factory=dict)
     # None where mails can't be sent.
     mail: MailClient | None
+    # What outside services said of themselves a moment ago, for readiness: part -> (when, problem).
+    readings: dict[str, tuple[float, str | None]] = field(default_factory=dict)
 
 
 _current: list[Extensions] = []
@@ -82,6 +80,7 @@ def init(settings: Settings) -> Extensions:
         chain=chain,
         broadcaster=_broadcaster(settings, chain, shared),
         kms=_kms_client(settings),
+        mail=_mail_client(settings, shared),
     )
     _current[:] = [current]
     return current
@@ -194,6 +193,48 @@ def _broadcaster(settings: Settings, chain: WhatsOnChainClient, shared: redis.Re
         for service in chosen
     }
     return Broadcaster(chosen, circuits)
+
+
+def _mail_client(settings: Settings, shared: redis.Redis) -> MailClient | None:
+    if settings.smtp_host is None:
+        return None if settings.is_production else MailFolder(settings.mail_directory)
+    password = settings.smtp_pass
+    server = SmtpServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        tls=_tls(settings),
+        user=settings.smtp_user,
+        password=None if password is None else password.get_secret_value(),
+        ca_file=settings.smtp_ca_file,
+    )
+    client = SmtpClient(
+        server,
+        own_name=parse_sender(settings.sender).domain,
+        timeout_seconds=settings.smtp_timeout_ms / 1000,
+    )
+    circuit = Circuit(
+        "mail",
+        shared,
+        failures=settings.circuit_failures,
+        open_seconds=settings.circuit_seconds,
+    )
+    return GuardedMail(client, circuit)
+
+
+def _tls(settings: Settings) -> Tls:
+    if settings.smtp_security is not SmtpSecurity.AUTO:
+        return _TLS_OF_SECURITY[settings.smtp_security]
+    if settings.smtp_port == IMPLICIT_TLS_PORT:
+        return Tls.IMPLICIT
+    return Tls.OFFERED if settings.smtp_user is None else Tls.REQUIRED
+
+
+IMPLICIT_TLS_PORT = 465
+_TLS_OF_SECURITY = {
+    SmtpSecurity.TLS: Tls.IMPLICIT,
+    SmtpSecurity.STARTTLS: Tls.REQUIRED,
+    SmtpSecurity.NONE: Tls.NEVER,
+}
 
 
 def _kms_client(settings: Settings) -> KmsClient:

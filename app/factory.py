@@ -19,7 +19,6 @@ from app.api.documents import documents
 from app.api.health import health
 from app.api.metrics import metrics
 from app.api.patches import patches
-from app.api.pos import pos
 from app.api.routing import UidConverter, without_trailing_slash
 from app.api.schemas.errors import ErrorBody
 from app.api.sessions import sessions
