@@ -182,10 +182,6 @@ class Settings(BaseModel):
     # How long a login waits for the signer, all tries together.
     svd_kms_budget_ms: Annotated[int, Field(ge=100, le=20000)] = 3000
 
-    # Each limit of app/api/limits.py: how many in how long.
-    public_api_window_ms: LimitNumber = 60_000
-    public_api_max: LimitNumber = 60
-    svd_begin_window_ms: LimitNumber = 60_000
     # Mail, and the codes that are mailed. Without SMTP_HOST production mails nothing, and elsewhere
     # mails become files in MAIL_DIRECTORY.
     smtp_host: str | None = None
@@ -203,6 +199,10 @@ class Settings(BaseModel):
     mail_max_attempts: Annotated[int, Field(ge=1, le=20)] = 8
     verify_code_salt_rounds: Annotated[int, Field(ge=4, le=14)] = 10
 
+    # Each limit of app/api/limits.py: how many in how long.
+    public_api_window_ms: LimitNumber = 60_000
+    public_api_max: LimitNumber = 60
+    svd_begin_window_ms: LimitNumber = 60_000
     svd_begin_max: LimitNumber = 20
     svd_complete_window_ms: LimitNumber = 60_000
     svd_complete_max: LimitNumber = 30
@@ -265,10 +265,6 @@ class Settings(BaseModel):
             return self.woc_requests_per_second
         return 10.0 if self.woc_api_key else 3.0
 
-    @field_validator("kms_sign_url", "kms_tx_sign_url", "kms_svd_url", "woc_base_url", "arc_url")
-    @classmethod
-    def _check_url(cls, url: str | None) -> str | None:
-        if url is not None and urlsplit(url).scheme not in ("http", "https"):
     @property
     def sender(self) -> str:
         """Who mails come from."""
@@ -279,6 +275,10 @@ class Settings(BaseModel):
         """How long a sending may take before somebody else does it again: above all timeouts."""
         return 60 + 5 * self.smtp_timeout_ms / 1000
 
+    @field_validator("kms_sign_url", "kms_tx_sign_url", "kms_svd_url", "woc_base_url", "arc_url")
+    @classmethod
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in ("http", "https"):
             raise ValueError("must be an http(s) URL")
         return url
 
@@ -347,17 +347,6 @@ class Settings(BaseModel):
             raise ValueError("needs at least 32 characters")
         return secret
 
-
-def _is_for_production(info: ValidationInfo) -> bool:
-    return info.data.get("app_env") is Environment.PRODUCTION
-
-
-_LEADING_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}")
-_DATABASE_WITH_CREDENTIALS = re.compile(r"mongodb(\+srv)?://[^/@]+:[^/@]+@")
-BROADCASTER_NAMES = frozenset({"whatsonchain", "arc"})
-
-# Documented for the older system but read by nothing there or here.
-IGNORED_SETTINGS = frozenset(
     @field_validator("smtp_pass")
     @classmethod
     def _check_smtp_login(cls, word: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
@@ -399,6 +388,17 @@ IGNORED_SETTINGS = frozenset(
             raise ValueError("must be one line of text")
         return name
 
+
+def _is_for_production(info: ValidationInfo) -> bool:
+    return info.data.get("app_env") is Environment.PRODUCTION
+
+
+_LEADING_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}")
+_DATABASE_WITH_CREDENTIALS = re.compile(r"mongodb(\+srv)?://[^/@]+:[^/@]+@")
+BROADCASTER_NAMES = frozenset({"whatsonchain", "arc"})
+
+# Documented for the older system but read by nothing there or here.
+IGNORED_SETTINGS = frozenset(
     {
         "SVD_M_TTL_SEC",
         "FEE_SAT_PER_BYTE",
