@@ -171,6 +171,10 @@ class Settings(BaseModel):
     sweep_interval_seconds: PositiveInt = 10
     onchain_payload: OnchainPayload = OnchainPayload.COMMITMENT
 
+    claim_intent_ttl_ms: Annotated[int, Field(ge=1000, le=3_600_000)] = 180_000
+    # Whose patches a till may move without their owner's signature: nobody's, unless named here.
+    pos_shop_addresses: CommaList = ()
+
     unlock_allow_static: bool = False
     unlock_challenge_ttl_sec: PositiveInt = 180
     svd_clock_skew_sec: Annotated[int, Field(ge=0)] = 30
@@ -298,6 +302,13 @@ class Settings(BaseModel):
         if address is not None and network is not None:
             parse_address(address, network)
         return address
+
+    @field_validator("pos_shop_addresses")
+    @classmethod
+    def _check_addresses(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for address in addresses:
+            cls._check_address(address, info)
+        return addresses
 
     @field_validator("broadcasters")
     @classmethod

@@ -124,6 +124,10 @@ class InvalidCodeError(CodeRefusedError):
     reason = "InvalidCode"
 
 
+class ClaimSignatureError(UnauthorizedError):
+    code = "invalid_claim_signature"
+
+
 class ForbiddenError(PatchProofError):
     code = "forbidden"
 
@@ -140,6 +144,12 @@ class NotOwnerError(ForbiddenError):
 
 class OwnerSignatureError(ForbiddenError):
     code = "invalid_owner_signature"
+
+
+class OwnerSignatureRequiredError(ForbiddenError):
+    """The patch is not the shop's: a till moves it with its owner's signature only."""
+
+    code = "owner_signature_required"
 
 
 class ChallengeUsedError(ForbiddenError):
@@ -194,6 +204,22 @@ class LoginKeyChangedError(ConflictError):
     """Somebody else changed the user's key at the same moment, or it was changed too often."""
 
     code = "key_changed"
+
+
+class ClaimReplayedError(ConflictError):
+    """A claim's nonce or signature was used before."""
+
+    code = "claim_replayed"
+
+
+class ClaimNotPendingError(ConflictError):
+    """The claim is approved, or has ended, already."""
+
+    code = "claim_not_pending"
+
+
+class ClaimExpiredError(ConflictError):
+    code = "claim_expired"
 
 
 class LockHeldError(ConflictError):

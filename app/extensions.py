@@ -27,6 +27,7 @@ from app.clients.windows import FixedWindows
 from app.config import Settings, SmtpSecurity
 from app.domain.emails import parse_sender
 from app.models.api_key import ApiKey
+from app.models.claim_intent import ClaimIntent
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import Setting
@@ -39,6 +40,7 @@ DOCUMENTS: Sequence[type[Any]] = (
     ChainTransaction,
     Utxo,
     PatchState,
+    ClaimIntent,
     Setting,
     ApiKey,
     VerificationCode,

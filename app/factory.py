@@ -19,9 +19,11 @@ from app.api.documents import documents
 from app.api.health import health
 from app.api.metrics import metrics
 from app.api.patches import patches
+from app.api.pos import pos
 from app.api.routing import UidConverter, without_trailing_slash
 from app.api.schemas.errors import ErrorBody
 from app.api.sessions import sessions
+from app.api.svd import svd
 from app.api.unlocking import unlocking
 from app.api.verification import verification
 from app.config import Settings, ignored_settings, load_settings
@@ -33,12 +35,14 @@ BLUEPRINTS = (
     metrics,
     documents,
     patches,
+    pos,
     verification,
     custody,
     unlocking,
     admin,
     codes,
     sessions,
+    svd,
 )
 
 

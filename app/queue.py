@@ -38,6 +38,7 @@ class Task(StrEnum):
     SPLIT_POOL = "split-pool"
     SWEEP_DUST = "sweep-dust"
     REFRESH_FEE = "refresh-fee"
+    SETTLE_CLAIMS = "settle-claims"
     SEND_CODE = "send-code"
     SWEEP_MAILS = "sweep-mails"
 
@@ -51,6 +52,7 @@ QUEUE_OF_TASK: dict[Task, Queue] = {
     Task.SPLIT_POOL: Queue.MAINTENANCE,
     Task.SWEEP_DUST: Queue.MAINTENANCE,
     Task.REFRESH_FEE: Queue.MAINTENANCE,
+    Task.SETTLE_CLAIMS: Queue.MAINTENANCE,
     Task.SEND_CODE: Queue.MAIL,
     Task.SWEEP_MAILS: Queue.MAIL,
 }

@@ -20,7 +20,13 @@ logs.configure(settings.log_level, service="worker", release=settings.deploy_sha
 extensions.init(settings)
 app = make_celery(settings)
 app.conf.beat_schedule = beat_schedule(settings)
-app.conf.imports = ("tasks.anchoring", "tasks.mail", "tasks.maintenance", "tasks.pool")
+app.conf.imports = (
+    "tasks.anchoring",
+    "tasks.claims",
+    "tasks.mail",
+    "tasks.maintenance",
+    "tasks.pool",
+)
 app.set_default()
 
 

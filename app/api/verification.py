@@ -43,6 +43,7 @@ def verify(path: UidPath) -> Response:
             "metadata_sha256": result.metadata_sha256,
             "verificationDetails": {
                 "issuerSignatureValid": result.issuer_signature_valid,
+                "movedBy": result.moved_by,
                 "onChainTxid": result.on_chain_txid,
                 "metadata_sha256": result.metadata_sha256,
                 "blockHeight": result.block_height,

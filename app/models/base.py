@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from mongoengine import Document, QuerySet
 from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
 
 from app.domain.clock import utc_now
 from app.domain.states import Move
+
+_DUPLICATE_KEY = 11000
 
 
 class StatefulQuerySet(QuerySet):
@@ -39,6 +42,27 @@ class StatefulDocument(Document):
         "auto_create_index": False,
     }
     moves: ClassVar[Mapping[str, Move]] = {}
+
+    @classmethod
+    def insert_all(cls, documents: Sequence[Self]) -> list[Self]:
+        """Stores new documents in one round trip.
+
+        Answers all but those that have something unique in common with one that is stored.
+        """
+        if not documents:
+            return []
+        for document in documents:
+            document.validate()
+        rows = [document.to_mongo() for document in documents]
+        try:
+            cls._get_collection().insert_many(rows, ordered=False)
+        except BulkWriteError as error:
+            problems = (error.details or {}).get("writeErrors", [])
+            if not problems or any(p["code"] != _DUPLICATE_KEY for p in problems):
+                raise
+            taken = {problem["index"] for problem in problems}
+            return [each for index, each in enumerate(documents) if index not in taken]
+        return list(documents)
 
     @classmethod
     def transition_each(

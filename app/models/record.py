@@ -163,6 +163,13 @@ class AuthenticationRecord(StatefulDocument):
         except NotUniqueError as error:
             raise DuplicateRecordError(self.active_key) from error
 
+    def refuse(self, reason: str) -> None:
+        """Makes of a record that is not stored yet one that has failed, and holds nothing."""
+        self.status = RecordStatus.FAILED.value
+        self.reason = reason
+        self.active_key = None
+        self.next_attempt_at = None
+
     @classmethod
     def find_confirmed(cls, head: str) -> AuthenticationRecord | None:
         """Finds the confirmed record that this head names."""
@@ -179,6 +186,17 @@ class AuthenticationRecord(StatefulDocument):
         return bool(
             cls.objects(id=record_id, idempotency_key=key).update_one(unset__idempotency_key=True)
         )
+
+    @classmethod
+    def has_successor(cls, head: str) -> bool:
+        """Tells whether a transfer of this head is under way or confirmed."""
+        return cls.objects(active_key=transfer_key(head)).only("id").first() is not None
+
+    @classmethod
+    def find_outcomes(cls, ids: Sequence[ObjectId]) -> dict[ObjectId, AuthenticationRecord]:
+        """Finds records by their ids, with no more than how far they are."""
+        found = cls.objects(id__in=list(ids)).only("status", "head", "reason") if ids else ()
+        return {record.id: record for record in found}
 
     @classmethod
     def is_waiting(cls, record_id: str) -> bool:
@@ -394,6 +412,11 @@ class AuthenticationRecord(StatefulDocument):
                 **_UNSET_ALL,
             )
         )
+
+
+def transfer_key(head: str) -> str:
+    """The `active_key` of the one live transfer that may continue a head."""
+    return f"xfer:{head}"
 
 
 def _anchor(transaction: ChainTransaction, record: AnchoredField) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from mongoengine import (
     ObjectIdField,
     StringField,
 )
-from pymongo.errors import BulkWriteError
 
 from app.bitcoin.transactions import Transaction, TxOutput
 from app.domain.clock import utc_now
@@ -33,8 +32,6 @@ from app.domain.states import (
     TransactionStatus,
 )
 from app.models.base import StatefulDocument
-
-_DUPLICATE_KEY = 11000
 
 
 class TransactionKind(StrEnum):
@@ -144,22 +141,6 @@ class ChainTransaction(StatefulDocument):
         transaction = Transaction.from_bytes(bytes(self.raw_tx))
         spent = [TxOutput(i.satoshis, bytes.fromhex(i.locking_script)) for i in self.inputs]
         return transaction.with_spent_outputs(spent).to_extended_hex()
-
-    @classmethod
-    def insert_all(cls, transactions: Sequence[ChainTransaction]) -> list[ChainTransaction]:
-        """Stores new transactions in one round trip; answers all but those whose txid is taken."""
-        for transaction in transactions:
-            transaction.validate()
-        rows = [transaction.to_mongo() for transaction in transactions]
-        try:
-            cls._get_collection().insert_many(rows, ordered=False)
-        except BulkWriteError as error:
-            problems = (error.details or {}).get("writeErrors", [])
-            if not problems or any(p["code"] != _DUPLICATE_KEY for p in problems):
-                raise
-            taken = {problem["index"] for problem in problems}
-            return [t for index, t in enumerate(transactions) if index not in taken]
-        return list(transactions)
 
     @classmethod
     def list_due(

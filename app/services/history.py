@@ -12,13 +12,17 @@ from app.services import custody_lines
 
 @dataclass(frozen=True)
 class CustodyEvent:
-    """One record of the line; `txid` is its head, `anchor_txid` the transaction that carries it."""
+    """One record of the line; `txid` is its head, `anchor_txid` the transaction that carries it.
+
+    `moved_by` is on whose word its owner got the patch.
+    """
 
     kind: str
     txid: str
     anchor_txid: str
     prev_txid: str | None
     owner: str
+    moved_by: str
     occurred_at: datetime
     block_height: int | None
     confirmations: int | None
@@ -47,6 +51,7 @@ def list_custody(uid_tag_id: str) -> list[CustodyEvent]:
                 anchor_txid=record.txid,
                 prev_txid=link.prev_head,
                 owner=record.owner,
+                moved_by=link.content.moved_by,
                 occurred_at=record.created_at,
                 block_height=depth.block_height,
                 confirmations=depth.confirmations,

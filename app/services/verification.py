@@ -20,11 +20,15 @@ COMPROMISED = "compromised"
 
 @dataclass(frozen=True)
 class Verification:
-    """What a reader learns of a patch; `findings` says what is wrong with a compromised one."""
+    """What a reader learns of a patch; `findings` says what is wrong with a compromised one.
+
+    `moved_by` is on whose word its owner got it.
+    """
 
     status: str
     record: dict[str, Any]
     issuer_signature_valid: bool
+    moved_by: str
     on_chain_txid: str
     metadata_sha256: str
     block_height: int | None
@@ -64,6 +68,7 @@ def verify(uid_tag_id: str) -> Verification:
         status=COMPROMISED if findings else AUTHENTIC,
         record=current.public_view(),
         issuer_signature_valid=is_endorsed(newest, settings.issuer_public_keys),
+        moved_by=newest.content.moved_by,
         on_chain_txid=current.txid,
         metadata_sha256=current.metadata_sha256,
         block_height=depth.block_height,

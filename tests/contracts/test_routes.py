@@ -57,13 +57,23 @@ CONTRACT = {
     ("POST", "/v1/admin/utxo-maintain"): ADMIN_KEY,
     ("POST", "/v1/admin/utxo-maintenance"): ADMIN_KEY,
     ("GET", "/v1/admin/invariants"): ADMIN_KEY,
+    ("POST", "/v1/pos/claim-intent"): ANYONE,
+    ("POST", "/v1/pos/claim-approve"): POS_KEY,
+    ("GET", "/v1/pos/claim-status/{claim_id}"): ANYONE,
     ("POST", "/v1/auth/request-verification"): ANYONE,
     ("POST", "/v1/auth/submit-verification"): ANYONE,
     ("POST", "/v1/auth/logout"): BEARER,
+    ("POST", "/api/svd/register-challenge"): ANYONE,
+    ("POST", "/api/svd/register"): ANYONE,
+    ("POST", "/api/svd/rotate"): ANYONE,
+    ("POST", "/api/svd/begin"): ANYONE,
+    ("POST", "/api/svd/complete"): ANYONE,
+    ("GET", "/api/svd/kid"): ANYONE,
+    ("GET", "/api/svd/canary"): API_KEY,
 }
 UNDOCUMENTED = {("GET", "/openapi.json")}
 # Where the body is what somebody is known by.
-LOGINS = {("POST", "/v1/auth/submit-verification")}
+LOGINS = {("POST", "/v1/auth/submit-verification"), ("POST", "/v1/pos/claim-intent")}
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +158,10 @@ def test_bodies_take_no_unknown_members(document: dict[str, Any]) -> None:
         "Metadata",
         "Ownership",
         "TransferBody",
+        "ClaimIntentBody",
+        "PosCustomer",
+        "PosChallenge",
+        "ClaimApproveBody",
         "MaintenanceBody",
     ):
         assert schemas[name]["additionalProperties"] is False, name

@@ -101,6 +101,7 @@ def _drop_default(schema: dict[str, Any]) -> None:
 
 UidTagId = Annotated[str, _trimmed(128, min_length=3), AfterValidator(_check_uid)]
 ShortText = Annotated[str, _trimmed(256), AfterValidator(_check_line)]
+PersonName = Annotated[str, _trimmed(128), AfterValidator(_check_line)]
 Notes = Annotated[str, _trimmed(4096), AfterValidator(_check_lines)]
 HttpUrl = Annotated[
     str,
@@ -128,6 +129,9 @@ PublicKeyHex = Annotated[
     Field(description="Compressed SEC public key, hexadecimal"),
 ]
 Nonce = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_check_line)]
+ClaimNonce = Annotated[
+    str, StringConstraints(min_length=6, max_length=128), AfterValidator(_check_line)
+]
 Base64Text = Annotated[
     str,
     StringConstraints(min_length=1, max_length=1024 * 1024),

@@ -9,10 +9,19 @@ from pydantic import BaseModel, Field
 from app.api.schemas.errors import ErrorBody
 
 
+MovedBy = Literal[
+    "registration", "owner_signature", "point_of_sale", "point_of_sale_owner_signature"
+]
+
+
 class VerificationDetails(BaseModel):
     """What was checked: `findings` says in words what is wrong with a compromised patch."""
 
     issuer_signature_valid: bool = Field(alias="issuerSignatureValid")
+    moved_by: MovedBy = Field(
+        alias="movedBy",
+        description="On whose word the owner got it; point_of_sale alone is the issuer's word",
+    )
     on_chain_txid: str = Field(alias="onChainTxid")
     metadata_sha256: str
     block_height: int | None = Field(alias="blockHeight")
@@ -42,6 +51,7 @@ class CustodyEvent(BaseModel):
     txid: str
     anchor_txid: str
     owner: str
+    moved_by: MovedBy
     prev_txid: str | None
     occurred_at: str
     block_height: int | None

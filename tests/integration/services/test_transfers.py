@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.domain.messages import transfer_message
+from app.domain.messages import digest, transfer_message
 from app.domain.states import RecordStatus
 from app.errors import NotFoundError, NotOwnerError, OwnerSignatureError, PatchMovedError
 from app.models.patch_state import PatchState
@@ -64,7 +64,7 @@ def test_d4_the_owners_word_is_kept(lab: Lab) -> None:
     assert auth["current_owner_pubkey"] == owner.public_key_hex
     message = transfer_message("NFC-1", head, buyer.address)
     signature = bytes.fromhex(auth["current_owner_signature"])
-    assert owner.key.public_key.verify(signature, transfers.digest(message))
+    assert owner.key.public_key.verify(signature, digest(message))
     assert auth["owner"] == buyer.address
 
 
@@ -138,13 +138,13 @@ def test_f3_a_signature_over_the_reversed_digest_is_refused(lab: Lab) -> None:
     lab.fill_pool(1)
     owner, buyer = Owner(), Owner()
     head = lab.registered("NFC-1", owner).head
-    digest = transfers.digest(transfer_message("NFC-1", head, buyer.address))
+    reversed_digest = digest(transfer_message("NFC-1", head, buyer.address))[::-1]
 
     with pytest.raises(OwnerSignatureError):
         transfers.transfer(
             head=head,
             new_owner=buyer.address,
-            signature_der_hex=owner.key.sign(digest[::-1]).hex(),
+            signature_der_hex=owner.key.sign(reversed_digest).hex(),
             public_key_hex=owner.public_key_hex,
         )
 
