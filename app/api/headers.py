@@ -13,6 +13,16 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
 }
 STRICT_TRANSPORT_SECURITY = "max-age=15768000"
+# What pages of other origins may read of an answer besides its type and caching.
+EXPOSED_HEADERS = (
+    "Location",
+    "RateLimit-Limit",
+    "RateLimit-Policy",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-Id",
+)
 _ALLOWED_METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE"
 
 
@@ -32,6 +42,7 @@ def add_cors_headers(response: Response) -> Response:
     if origin is None or not _is_allowed(origin):
         return response
     response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED_HEADERS)
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = _ALLOWED_METHODS
         response.vary.add("Access-Control-Request-Headers")

@@ -126,6 +126,50 @@ def test_a_bad_value_is_named(name: str, value: str) -> None:
     assert name in problem_of(environ(**{name: value}))
 
 
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("", 20),
+        ("0", 20),
+        ("000", 20),
+        ("NaN", 20),
+        ("many", 20),
+        ("  ", 20),
+        (".5", 20),
+        ("7", 7),
+        (" 7", 7),
+        ("7x", 7),
+        ("7.9", 7),
+        ("+7", 7),
+    ],
+)
+def test_a_limit_is_read_as_older_files_have_it(value: str, read: int) -> None:
+    assert load_settings(environ(SVD_BEGIN_MAX=value)).svd_begin_max == read
+
+
+@pytest.mark.parametrize("value", ["-1", "-1x", "1000000001", "9" * 5000])
+def test_a_limit_that_makes_no_sense_is_named(value: str) -> None:
+    assert "SVD_BEGIN_WINDOW_MS" in problem_of(environ(SVD_BEGIN_WINDOW_MS=value))
+
+
+@pytest.mark.parametrize(
+    ("name", "window_ms", "maximum"),
+    [
+        ("public_api", 60_000, 60),
+        ("svd_begin", 60_000, 20),
+        ("svd_complete", 60_000, 30),
+        ("svd_canary", 60_000, 30),
+        ("auth_request", 60_000, 1),
+        ("auth_submit", 600_000, 5),
+    ],
+)
+def test_limits_are_those_of_the_contract(name: str, window_ms: int, maximum: int) -> None:
+    settings = load_settings(environ())
+
+    assert getattr(settings, f"{name}_window_ms") == window_ms
+    assert getattr(settings, f"{name}_max") == maximum
+
+
 def test_no_secret_stands_in_the_message() -> None:
     problem = problem_of(
         environ(
