@@ -96,8 +96,6 @@ def _make_openapi(settings: Settings) -> OpenAPI:
 def _configure_http(app: OpenAPI, settings: Settings) -> None:
     app.request_class = bodies.JsonRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
-    # One byte more than is allowed: a chunked body is cut here, and what was cut shows its length.
-    app.config["MAX_CONTENT_LENGTH"] = bodies.MAX_BODY_BYTES + 1
     app.url_map.converters["uid"] = UidConverter
     # A uid_tag_id may hold two slashes in a row.
     app.url_map.merge_slashes = False

@@ -6,10 +6,14 @@ import json
 from typing import Any, NoReturn
 
 from flask import Request, current_app
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import InvalidInputError, PayloadTooLargeError
 
 MAX_BODY_BYTES = 1024 * 1024
+# Logins are small and open to anyone.
+MAX_LOGIN_BODY_BYTES = 32 * 1024
+_LOGIN_PREFIX = "/api/svd/"
 
 
 class InvalidJsonError(InvalidInputError):
@@ -19,24 +23,48 @@ class InvalidJsonError(InvalidInputError):
 class JsonRequest(Request):
     """A request whose JSON is always read the strict way, whoever asks for it."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        is_login = self.path.startswith(_LOGIN_PREFIX)
+        self.max_body_bytes = MAX_LOGIN_BODY_BYTES if is_login else MAX_BODY_BYTES
+        # One byte more than is allowed: a chunked body is cut here, and what was cut shows its
+        # length.
+        self.max_content_length = self.max_body_bytes + 1
+
     def get_json(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The body as an object; the options of Flask's own method have no effect."""
         view = current_app.view_functions.get(self.endpoint or "")
         return read_json_object(self, may_be_empty=getattr(view, "may_be_empty", False))
 
+    def read_bounded(self) -> bytes:
+        """The bytes of the body; chunks are counted as they are.
 
-def read_json_object(request: Request, *, may_be_empty: bool) -> dict[str, Any]:
+        Raises:
+            PayloadTooLargeError: more than this path takes, declared or counted.
+        """
+        try:
+            raw = self.get_data(cache=False)
+        except RequestEntityTooLarge:
+            raise self._too_large() from None
+        if len(raw) > self.max_body_bytes:
+            raise self._too_large()
+        return raw
+
+    def _too_large(self) -> PayloadTooLargeError:
+        return PayloadTooLargeError(
+            f"payload too large: the body may have at most {self.max_body_bytes} bytes"
+        )
+
+
+def read_json_object(request: JsonRequest, *, may_be_empty: bool) -> dict[str, Any]:
     """The JSON object in the body; no body is an empty object where that is allowed.
 
     Raises:
-        PayloadTooLargeError: more bytes than MAX_BODY_BYTES, declared or counted.
+        PayloadTooLargeError: see `read_bounded`.
         InvalidJsonError: no JSON (RFC 8259, UTF-8), a name twice in one object, no object.
         InvalidInputError: another Content-Type.
     """
-    raw = request.get_data(cache=False)
-    # A chunked body is cut at the framework's limit, one byte further, instead of being refused.
-    if len(raw) > MAX_BODY_BYTES:
-        raise PayloadTooLargeError(f"the body may have at most {MAX_BODY_BYTES} bytes")
+    raw = request.read_bounded()
     if not raw and may_be_empty:
         return {}
     if request.mimetype != "application/json":

@@ -14,7 +14,6 @@ from werkzeug.exceptions import HTTPException
 
 from app import logs
 from app.api.answers import answer
-from app.api.bodies import MAX_BODY_BYTES
 from app.errors import (
     ConflictError,
     ForbiddenError,
@@ -121,9 +120,5 @@ _HTTP_ERRORS = {
     400: ("InvalidInputError", "invalid_request", "the request could not be read"),
     404: ("NotFoundError", "not_found", "there is nothing at this path"),
     405: ("MethodNotAllowedError", "method_not_allowed", "this path has no such method"),
-    413: (
-        "PayloadTooLargeError",
-        "payload_too_large",
-        f"the body may have at most {MAX_BODY_BYTES} bytes",
-    ),
+    413: ("PayloadTooLargeError", "payload_too_large", "payload too large"),
 }

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder
 
-from app.api.bodies import MAX_BODY_BYTES
+from app.api.bodies import MAX_BODY_BYTES, MAX_LOGIN_BODY_BYTES, JsonRequest
+from app.errors import PayloadTooLargeError
 
 HEADERS = {"x-api-key": "the-api-key"}
 
@@ -127,3 +129,31 @@ def test_depth_within_the_parser_is_validated(client: FlaskClient) -> None:
     response = post(client, json.dumps({"product": deep}).encode())
     assert response.status_code == 400
     assert response.json["code"] == "invalid_request"
+
+
+def read_as(path: str, raw: bytes, **headers: str) -> bytes:
+    """Reads a body as a server hands it over, with its length or in chunks without one."""
+    environ = EnvironBuilder(path=path, method="POST", input_stream=io.BytesIO(raw)).get_environ()
+    environ.update(headers)
+    return JsonRequest(environ).read_bounded()
+
+
+CHUNKED: Any = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+
+
+@pytest.mark.parametrize("path", ["/api/svd/begin", "/api/svd/nothing"])
+@pytest.mark.parametrize("is_chunked", [True, False], ids=["chunked", "declared"])
+@pytest.mark.parametrize("more", [1, 2, 100_000])
+def test_s16_a_login_body_is_counted_in_bytes(path: str, is_chunked: bool, more: int) -> None:
+    def read(size: int) -> bytes:
+        headers: Any = CHUNKED if is_chunked else {"CONTENT_LENGTH": str(size)}
+        return read_as(path, padded(size), **headers)
+
+    assert len(read(MAX_LOGIN_BODY_BYTES)) == MAX_LOGIN_BODY_BYTES
+    with pytest.raises(PayloadTooLargeError, match=r"payload too large.* 32768 bytes"):
+        read(MAX_LOGIN_BODY_BYTES + more)
+
+
+def test_other_paths_have_the_larger_limit() -> None:
+    for path in ("/v1/patches", "/api/svdx", "/x/api/svd/begin"):
+        assert len(read_as(path, padded(MAX_BODY_BYTES), **CHUNKED)) == MAX_BODY_BYTES
