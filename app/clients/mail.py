@@ -182,20 +182,18 @@ class MailFolder:
                 file.write(mail.as_bytes(policy=MAIL_POLICY))
             unfinished.rename(self._directory / name)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished.unlink()
             return MailOutcome(MailStatus.LATER, _folder_words(error), is_outage=True)
         return MailOutcome(MailStatus.SENT, "kept in the folder")
 
     def find_problem(self) -> str | None:
         """Look whether the folder can be written to, or made."""
-        nearest = next(
-            path for path in (self._directory, *self._directory.absolute().parents) if path.exists()
-        )
-        return (
-            None
-            if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
-            else "MAIL_DIRECTORY can't be written to"
-        )
+        paths = (self._directory, *self._directory.absolute().parents)
+        nearest = next(path for path in paths if path.exists())
+        if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+            return None
+        return "MAIL_DIRECTORY can't be written to"
 
 
 class _Session(smtplib.SMTP):
