@@ -102,6 +102,10 @@ class LoginSignatureError(UnauthorizedError):
     code = "SVD_INVALID_SIGNATURE"
 
 
+class MalleableSignatureError(LoginSignatureError):
+    """Its S is high: whoever saw the signature with the low one can have made it."""
+
+
 class LoginKeyRevokedError(UnauthorizedError):
     """The signature is right, but the key no longer logs in."""
 

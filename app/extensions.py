@@ -31,6 +31,7 @@ from app.models.claim_intent import ClaimIntent
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import Setting
+from app.models.svd_key import SvdKey
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
 from app.models.verification_code import VerificationCode
@@ -42,6 +43,7 @@ DOCUMENTS: Sequence[type[Any]] = (
     PatchState,
     ClaimIntent,
     Setting,
+    SvdKey,
     ApiKey,
     VerificationCode,
 )

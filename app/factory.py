@@ -13,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import extensions, logs
 from app.api import authentication, bodies, errors, headers, limits, tracing, validation
 from app.api.admin import admin
+from app.api.canary import canary
 from app.api.codes import codes
 from app.api.custody import custody
 from app.api.documents import documents
@@ -43,6 +44,7 @@ BLUEPRINTS = (
     codes,
     sessions,
     svd,
+    canary,
 )
 
 

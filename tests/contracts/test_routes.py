@@ -45,6 +45,7 @@ CONTRACT = {
     ("GET", "/health"): ANYONE,
     ("GET", "/ready"): ANYONE,
     ("GET", "/metrics"): METRICS_KEY_IF_REQUIRED,
+    ("GET", "/internal/metrics"): METRICS_KEY,
     ("POST", "/v1/patches"): API_KEY,
     ("GET", "/v1/patches/verify/{uid_tag_id}"): ANYONE,
     ("GET", "/v1/patches/{uid_tag_id}/history"): ANYONE,
@@ -73,7 +74,13 @@ CONTRACT = {
 }
 UNDOCUMENTED = {("GET", "/openapi.json")}
 # Where the body is what somebody is known by.
-LOGINS = {("POST", "/v1/auth/submit-verification"), ("POST", "/v1/pos/claim-intent")}
+LOGINS = {
+    ("POST", "/v1/auth/submit-verification"),
+    ("POST", "/v1/pos/claim-intent"),
+    ("POST", "/api/svd/register"),
+    ("POST", "/api/svd/rotate"),
+    ("POST", "/api/svd/complete"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +144,7 @@ def test_document_names_the_authentication(document: dict[str, Any]) -> None:
 
 def test_failures_are_documented_with_the_shared_body(document: dict[str, Any]) -> None:
     shared = {"ErrorBody", "VerificationNotFound", "VerificationFailed", "NotReady", "AdminFailure"}
-    shared |= {"CodeFailure", "CodeRefusal"}
+    shared |= {"CodeFailure", "CodeRefusal", "CanaryFailure"}
     for route, operation in operations_of(document).items():
         failures = {s: r for s, r in operation["responses"].items() if int(s) >= 400}
         assert "500" in failures, route

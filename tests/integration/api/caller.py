@@ -83,6 +83,10 @@ class Caller:
         }
         return self.post(f"/v1/patches/{uid}/unlock-content", body)
 
+    def send_without_key(self, method: str, path: str, **options: Any) -> TestResponse:
+        """Sends a request with no credential but what the options carry."""
+        return self._send(method, path, **options)
+
     def _send(self, method: str, path: str, **options: Any) -> TestResponse:
         response = self.app.test_client().open(path, method=method, **options)
         self._check(method, path, response)
