@@ -24,6 +24,23 @@ SECRETS = (
 DIRECTORY_VARIABLE = "PATCHPROOF_DEVNET_DIR"
 # Settings that may name a server outside the devnet, which is then used instead of its own.
 EXTERNAL_SETTINGS = ("MONGODB_URI", "REDIS_URL")
+# Tests, the demo and a developer's tools all come from one address. What a limit counts for a mailed
+# code is as in production: nobody asks for two a minute.
+GENEROUS_LIMITS = dict.fromkeys(
+    (
+        "PUBLIC_API_MAX",
+        "SVD_BEGIN_MAX",
+        "SVD_COMPLETE_MAX",
+        "SVD_CANARY_MAX",
+        "AUTH_ADDRESS_MAX",
+        "CLAIM_INTENT_MAX",
+        "READING_MAX",
+        "POLLING_MAX",
+        "WRITING_MAX",
+        "REFUSED_KEY_MAX",
+    ),
+    "1000000",
+)
 # The exports repeat the address of a devnet's own server under this prefix, so that a shell that
 # has sourced them is not taken for one that names a server outside.
 OWN_PREFIX = "PATCHPROOF_DEVNET_"
@@ -118,6 +135,7 @@ class Site:
         # Whoever switches its faults on wants to see the recovery too.
         values["CIRCUIT_SECONDS"] = "2"
         values["TRACK_INTERVAL_SECONDS"] = "1"
+        values |= GENEROUS_LIMITS
         values |= self._database_exports(ports) | self._chain_exports(ports)
         values |= self._mail_exports(ports) | self._signer_exports(ports)
         for name in ("api_key", "jwt_secret", "master_secret"):
@@ -179,6 +197,8 @@ class Site:
             "UTXO_FUNDING_KEY_IDENTIFIER": "funding",
             "UTXO_FUNDING_ADDRESS": keys["funding"]["address"],
             "UTXO_CHANGE_ADDRESS": keys["funding"]["address"],
+            # The till sells what the service itself owns.
+            "POS_SHOP_ADDRESSES": keys["funding"]["address"],
         }
 
 

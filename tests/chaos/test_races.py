@@ -35,7 +35,7 @@ START_SECONDS = 1.5
 FOR_ONE = 60
 # Two of them pay for one registration, one does not.
 FOR_A_HALF = 40
-INSERT = "ChainTransaction.insert_all #1"
+INSERT = "StatefulDocument.insert_all #1"
 AFTER_LOCK = "after pool.try_lock utxos.update by Utxo.lock_each #1"
 
 

@@ -22,7 +22,7 @@ from app.domain.messages import digest, transfer_message
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
-from app.services import anchoring, pool_sync, reaper, registration, sweeper, transfers
+from app.services import anchoring, claims, pool_sync, reaper, registration, sweeper, transfers
 from app.services.submission import Submission
 from devnet.supervisor import Devnet
 
@@ -41,6 +41,7 @@ _TIMES = {
     "authentication_records": ("claimed_at", "next_attempt_at"),
     "transactions": ("next_attempt_at",),
     "utxos": ("locked_at",),
+    "claim_intents": ("expires_at", "next_attempt_at"),
 }
 
 
@@ -134,6 +135,7 @@ class Lab:
         for _ in range(rounds):
             self.pass_time()
             reaper.reap()
+            claims.settle_due()
             sweeper.sweep()
             now = self._standing()
             if now == before:

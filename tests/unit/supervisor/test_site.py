@@ -40,6 +40,7 @@ def test_exports_name_what_a_shell_needs(tmp_path: Path) -> None:
         *("WOC_BASE_URL", "ARC_URL", "WOC_NETWORK", "CHAIN_CONTROL_URL"),
         *("KMS_SIGN_URL", "KMS_API_KEY", "ISSUER_KEY_IDENTIFIER", "ISSUER_PUBLIC_KEYS"),
         *("UTXO_FUNDING_KEY_IDENTIFIER", "UTXO_FUNDING_ADDRESS"),
+        "POS_SHOP_ADDRESSES",
     }
     assert wanted <= site.exports().keys()
 
