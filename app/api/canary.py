@@ -7,7 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from app.api.answers import answer, iso_timestamp
-from app.api.authentication import API_KEY
+from app.api.authentication import METRICS_KEY
 from app.api.errors import answer_error
 from app.api.limits import PUBLIC_READING, SVD_CANARY
 from app.api.routing import route
@@ -21,7 +21,7 @@ canary = APIBlueprint("canary", __name__, url_prefix="/api/svd", abp_tags=[Tag(n
     canary,
     "GET",
     "/canary",
-    authentication=API_KEY,
+    authentication=METRICS_KEY,
     responses={200: CanaryAnswer, 500: CanaryFailure, 503: CanaryFailure},
     limits=(PUBLIC_READING, SVD_CANARY),
 )

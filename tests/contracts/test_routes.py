@@ -70,7 +70,7 @@ CONTRACT = {
     ("POST", "/api/svd/begin"): ANYONE,
     ("POST", "/api/svd/complete"): ANYONE,
     ("GET", "/api/svd/kid"): ANYONE,
-    ("GET", "/api/svd/canary"): API_KEY,
+    ("GET", "/api/svd/canary"): METRICS_KEY,
 }
 UNDOCUMENTED = {("GET", "/openapi.json")}
 # Where the body is what somebody is known by.
