@@ -45,6 +45,7 @@ lock: setup ## Lock the dependencies of setup.cfg anew (UPGRADE=1 takes newer on
 clean: ## Stop the devnet and remove what runs and tools have left
 	@if [ -x $(PY) ]; then $(PY) manage.py devnet down || true; fi
 	@rm -rf var build dist htmlcov .coverage .hypothesis *.egg-info
+	@rm -rf clients/python/build clients/python/dist clients/python/*.egg-info
 	@rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 

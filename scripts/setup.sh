@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 
 readonly VENV=${VENV:-.venv}
 readonly LOCK=requirements/dev.txt
+readonly CLIENT=clients/python
 readonly STAMP=$VENV/.patchproof-ready
 readonly LOG=$VENV/setup.log
 readonly SUPPORTED='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -45,7 +46,7 @@ find_python() {
 }
 
 # What the environment was made from: it is made again when any of it changes.
-fingerprint() { cksum <"$LOCK"; }
+fingerprint() { cat "$LOCK" "$CLIENT/setup.cfg" | cksum; }
 
 is_ready() {
     [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$(fingerprint)" ] && runs "$VENV/bin/python" "$SUPPORTED" &&
@@ -126,7 +127,8 @@ make_environment() {
 install_packages() {
     local pip=("$VENV/bin/python" -m pip --disable-pip-version-check)
     "${pip[@]}" install --require-hashes -r "$LOCK" >>"$LOG" 2>&1 || fail_with_log "pip install -r $LOCK"
-    "${pip[@]}" install --no-deps --no-build-isolation --editable . >>"$LOG" 2>&1 || fail_with_log "pip install -e ."
+    "${pip[@]}" install --no-deps --no-build-isolation --editable . --editable "$CLIENT" >>"$LOG" 2>&1 ||
+        fail_with_log "pip install -e . -e $CLIENT"
 }
 
 main() {
