@@ -9,6 +9,7 @@ from flask_openapi3.models.tag import Tag
 from app.api.answers import answer
 from app.api.authentication import ANYONE
 from app.api.errors import answer_error
+from app.api.limits import AUTH_ADDRESS, AUTH_REQUEST, AUTH_SUBMIT, AUTH_SUBMIT_IDENTIFIER
 from app.api.routing import route
 from app.api.schemas.codes import (
     CodeFailure,
@@ -23,7 +24,7 @@ from app.services import codes as service
 
 codes = APIBlueprint("codes", __name__, url_prefix="/v1/auth", abp_tags=[Tag(name="Login")])
 
-_FAILURES = dict.fromkeys((400, 413, 500, 503), CodeFailure)
+_FAILURES = dict.fromkeys((400, 413, 429, 500, 503), CodeFailure)
 
 
 @route(
@@ -32,6 +33,7 @@ _FAILURES = dict.fromkeys((400, 413, 500, 503), CodeFailure)
     "/request-verification",
     authentication=ANYONE,
     responses={200: CodeRequestedAnswer, **_FAILURES},
+    limits=(AUTH_ADDRESS, AUTH_REQUEST),
 )
 def request_verification(body: CodeRequestBody) -> Response:
     """Have a code mailed, in place of any that was mailed before"""
@@ -45,6 +47,7 @@ def request_verification(body: CodeRequestBody) -> Response:
     "/submit-verification",
     authentication=ANYONE,
     responses={200: CodeTokenAnswer, 401: CodeRefusal, **_FAILURES},
+    limits=(AUTH_ADDRESS, AUTH_SUBMIT, AUTH_SUBMIT_IDENTIFIER),
 )
 def submit_verification(body: CodeSubmitBody) -> Response:
     """Exchange the code of the mail for a token"""

@@ -10,6 +10,7 @@ from flask_openapi3.models.tag import Tag
 
 from app.api.answers import answer, iso_timestamp
 from app.api.authentication import ANYONE
+from app.api.limits import READING
 from app.api.routing import route
 from app.api.schemas.unlocking import UidPath
 from app.api.schemas.verification import CustodyHistory
@@ -28,6 +29,7 @@ custody = APIBlueprint(
     authentication=ANYONE,
     responses={200: CustodyHistory},
     errors=(400, 404, 503),
+    limits=(READING,),
 )
 def list_custody(path: UidPath) -> Response:
     """List where a patch has been, oldest first"""

@@ -11,6 +11,7 @@ from flask_openapi3.models.tag import Tag
 from app.api.answers import answer, certificate_url, iso_timestamp
 from app.api.authentication import ANYONE, API_KEY, BEARER
 from app.api.idempotency import IdempotencyHeader, mark_replayed, repeatable
+from app.api.limits import POLLING, WRITING
 from app.api.routing import route
 from app.api.schemas.patches import (
     Accepted,
@@ -40,6 +41,7 @@ patches = APIBlueprint(
     authentication=API_KEY,
     responses={201: Registered, 202: Accepted},
     errors=(400, 409, 413, 422, 503),
+    limits=(WRITING,),
 )
 def register(header: IdempotencyHeader, body: RegistrationBody) -> Response:
     """Register a patch"""
@@ -74,6 +76,7 @@ def _registered(submission: Submission) -> Response:
     authentication=BEARER,
     responses={200: Transferred, 202: Accepted},
     errors=(400, 403, 404, 409, 413, 422, 503),
+    limits=(WRITING,),
 )
 def transfer(header: IdempotencyHeader, path: TransferPath, body: TransferBody) -> Response:
     """Hand a patch to a new owner"""
@@ -101,6 +104,7 @@ def _transferred(submission: Submission) -> Response:
     authentication=ANYONE,
     responses={200: PendingRegistration},
     errors=(400, 404, 503),
+    limits=(POLLING,),
 )
 def pending_registration(path: PendingPath) -> Response:
     """Tell how far a registration is"""
@@ -118,6 +122,7 @@ def pending_registration(path: PendingPath) -> Response:
     authentication=ANYONE,
     responses={200: PendingTransfer},
     errors=(400, 404, 503),
+    limits=(POLLING,),
 )
 def pending_transfer(path: PendingPath) -> Response:
     """Tell how far a transfer is"""

@@ -8,6 +8,7 @@ from flask_openapi3.models.tag import Tag
 
 from app.api.answers import answer
 from app.api.authentication import ANYONE, POS_KEY
+from app.api.limits import CLAIM_INTENT, POLLING, WRITING
 from app.api.routing import route
 from app.api.schemas.pos import (
     ClaimApproveBody,
@@ -30,6 +31,7 @@ pos = APIBlueprint("pos", __name__, url_prefix="/v1/pos", abp_tags=[Tag(name="Po
     authentication=ANYONE,
     responses={201: ClaimIntentAnswer},
     errors=(400, 401, 404, 409, 413, 503),
+    limits=(CLAIM_INTENT,),
 )
 def create_claim(body: ClaimIntentBody) -> Response:
     """Claim a patch, as the customer who is to own it"""
@@ -55,6 +57,7 @@ def create_claim(body: ClaimIntentBody) -> Response:
     authentication=POS_KEY,
     responses={200: ClaimApproved},
     errors=(400, 403, 404, 409, 413, 503),
+    limits=(WRITING,),
 )
 def approve_claim(body: ClaimApproveBody) -> Response:
     """Approve a claim, as the till that hands the product over"""
@@ -82,6 +85,7 @@ def approve_claim(body: ClaimApproveBody) -> Response:
     authentication=ANYONE,
     responses={200: ClaimStatusAnswer},
     errors=(404, 503),
+    limits=(POLLING,),
 )
 def tell_claim(path: ClaimPath) -> Response:
     """Tell how far a claim is"""

@@ -8,6 +8,7 @@ from flask_openapi3.models.tag import Tag
 
 from app.api.answers import answer
 from app.api.authentication import BEARER
+from app.api.limits import WRITING
 from app.api.routing import route
 from app.api.schemas.sessions import LoggedOut
 from app.services import sessions as service
@@ -16,7 +17,13 @@ sessions = APIBlueprint("sessions", __name__, url_prefix="/v1/auth", abp_tags=[T
 
 
 @route(
-    sessions, "POST", "/logout", authentication=BEARER, responses={200: LoggedOut}, errors=(400,)
+    sessions,
+    "POST",
+    "/logout",
+    authentication=BEARER,
+    responses={200: LoggedOut},
+    errors=(400,),
+    limits=(WRITING,),
 )
 def log_out() -> Response:
     """End the token that is sent, whichever way its holder had logged in"""

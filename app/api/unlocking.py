@@ -10,6 +10,7 @@ from flask_openapi3.models.tag import Tag
 
 from app.api.answers import answer, iso_timestamp
 from app.api.authentication import API_KEY
+from app.api.limits import WRITING
 from app.api.routing import route
 from app.api.schemas.unlocking import Challenge, UidPath, UnlockBody, UnlockedAnswer
 from app.services import unlocking as service
@@ -26,6 +27,7 @@ unlocking = APIBlueprint(
     authentication=API_KEY,
     responses={200: Challenge},
     errors=(400, 404, 503),
+    limits=(WRITING,),
 )
 def create_challenge(path: UidPath) -> Response:
     """Make a nonce for the owner to sign"""
@@ -40,6 +42,7 @@ def create_challenge(path: UidPath) -> Response:
     authentication=API_KEY,
     responses={200: UnlockedAnswer},
     errors=(400, 403, 404, 413, 503),
+    limits=(WRITING,),
 )
 def unlock_content(path: UidPath, body: UnlockBody) -> Response:
     """Check the owner's signature and open sealed content"""

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from app.api.answers import answer
 from app.api.authentication import ANYONE
 from app.api.errors import answer_error
+from app.api.limits import READING
 from app.api.routing import route
 from app.api.schemas.unlocking import UidPath
 from app.api.schemas.verification import (
@@ -32,6 +33,7 @@ verification = APIBlueprint(
     authentication=ANYONE,
     responses={200: VerificationAnswer, 404: VerificationNotFound, 500: VerificationFailed},
     errors=(400, 503),
+    limits=(READING,),
 )
 def verify(path: UidPath) -> Response:
     """Tell whether a patch is authentic"""

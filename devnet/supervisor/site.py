@@ -24,8 +24,8 @@ SECRETS = (
 DIRECTORY_VARIABLE = "PATCHPROOF_DEVNET_DIR"
 # Settings that may name a server outside the devnet, which is then used instead of its own.
 EXTERNAL_SETTINGS = ("MONGODB_URI", "REDIS_URL")
-# Tests, the demo and a developer's tools all come from one address. What a limit counts for a mailed
-# code is as in production: nobody asks for two a minute.
+# Tests, the demo and a developer's tools all come from one address. Mailed codes are limited as in
+# production: nobody asks for two a minute.
 GENEROUS_LIMITS = dict.fromkeys(
     (
         "PUBLIC_API_MAX",

@@ -15,6 +15,7 @@ from redis.connection import Connection
 
 from app import extensions
 from devnet.supervisor import Devnet
+from devnet.supervisor.site import GENEROUS_LIMITS
 from tests.conftest import outside_settings
 from tests.integration.limits.probes import Probes
 
@@ -102,7 +103,8 @@ def start(clean_devnet: Devnet) -> Iterator[Start]:
     def begin(**settings: Any) -> Probes:
         for earlier in started:
             earlier.close()
-        started[:] = [Probes({**clean_devnet.env, **settings})]
+        environ = {k: v for k, v in clean_devnet.env.items() if k not in GENEROUS_LIMITS}
+        started[:] = [Probes({**environ, **settings})]
         return started[0]
 
     yield begin
