@@ -22,6 +22,7 @@ from app.api.authentication import (
 from app.domain.api_keys import KeyText, Scope
 from app.errors import InsufficientScopeError
 from app.services.api_keys import KeyIdentity
+from tests.unit.api.conftest import ENVIRON
 
 # By the beginning of the route's rule; the first that fits.
 SCOPE_OF_ROUTE = (
@@ -108,6 +109,12 @@ def test_hostile_headers_are_401(client: FlaskClient, given: str) -> None:
     # Set below werkzeug, which refuses to send some of them.
     response = client.post("/v1/patches", json={}, environ_base={"HTTP_X_API_KEY": given})
     assert response.status_code == 401
+
+
+@pytest.mark.parametrize("name", ["KMS_API_KEY", "JWT_SECRET", "MASTER_SECRET"])
+def test_s4_no_other_secret_is_a_key(client: FlaskClient, name: str) -> None:
+    headers = {"x-api-key": ENVIRON[name], "Authorization": f"Bearer {ENVIRON[name]}"}
+    assert client.post("/v1/patches", json={}, headers=headers).status_code == 401
 
 
 def test_the_log_tells_whose_key_it_was(client: FlaskClient, read_log: Any) -> None:
