@@ -19,6 +19,7 @@ from pymongo import UpdateOne
 
 from app.bitcoin.transactions import Outpoint, TxOutput
 from app.domain.clock import utc_now
+from app.domain.lots import Stretch, new_lot
 from app.domain.states import UTXO_MOVES, UtxoEvent, UtxoStatus
 from app.models.base import StatefulDocument
 
@@ -41,6 +42,8 @@ class Utxo(StatefulDocument):
 
     outpoint = StringField(primary_key=True)
     satoshis = LongField(required=True)
+    # Random, for life: a stretch of lots is a fair sample of the pool. Old outputs may have none.
+    lot = IntField()
     locking_script = StringField(required=True)
     key_identifier = StringField(required=True)
     address = StringField(required=True)
@@ -58,6 +61,7 @@ class Utxo(StatefulDocument):
         "collection": "utxos",
         "indexes": [
             ["status", "key_identifier", "-satoshis"],
+            ["status", "key_identifier", "lot"],
             {"fields": ["lock_id"], "sparse": True},
         ],
     }
@@ -71,20 +75,52 @@ class Utxo(StatefulDocument):
         return TxOutput(self.satoshis, bytes.fromhex(self.locking_script))
 
     @classmethod
+    def ensure_indexes(cls) -> None:
+        """Builds the indexes, and gives live outputs from before there were lots one each."""
+        super().ensure_indexes()
+        collection = cls._get_collection()
+        lacking = {"status": {"$in": list(_LIVE)}, "lot": None}
+        outpoints = [row["_id"] for row in collection.find(lacking, {"_id": True})]
+        for start in range(0, len(outpoints), _FILLED_AT_ONCE):
+            collection.bulk_write(
+                [
+                    UpdateOne({"_id": outpoint, "lot": None}, {"$set": {"lot": new_lot()}})
+                    for outpoint in outpoints[start : start + _FILLED_AT_ONCE]
+                ],
+                ordered=False,
+            )
+
+    @classmethod
+    def list_stretch(cls, key_identifier: str, lots: Stretch, limit: int) -> list[Utxo]:
+        """Lists spendable outputs of a key whose lots are in a stretch.
+
+        Equality on all fields of an index but the last, and both ends of that one: every server
+        reads what it answers and no more.
+        """
+        mine = cls.objects(
+            status=UtxoStatus.AVAILABLE.value,
+            key_identifier=key_identifier,
+            lot__gte=lots.first,
+            lot__lt=lots.end,
+        )
+        return list(mine.limit(limit).batch_size(limit))
+
+    @classmethod
     def list_available(
         cls, key_identifier: str, limit: int, covering: int | None = None
     ) -> list[Utxo]:
         """Lists spendable outputs of a key, largest first.
 
         With `covering`, the smallest first of those that hold so many satoshis, where there are
-        any.
+        any. Some servers read the whole pool for it.
         """
         mine = cls.objects(status=UtxoStatus.AVAILABLE.value, key_identifier=key_identifier)
+        mine = mine.limit(limit).batch_size(limit)
         if covering is not None:
-            fitting = list(mine.filter(satoshis__gte=covering).order_by("satoshis").limit(limit))
+            fitting = list(mine.filter(satoshis__gte=covering).order_by("satoshis"))
             if fitting:
                 return fitting
-        return list(mine.order_by("-satoshis").limit(limit))
+        return list(mine.order_by("-satoshis"))
 
     @classmethod
     def count_available(cls, key_identifier: str, *, at_least: int = 0, limit: int = 0) -> int:
@@ -110,6 +146,7 @@ class Utxo(StatefulDocument):
             )
             .order_by("satoshis")
             .limit(limit)
+            .batch_size(limit)
         )
 
     @classmethod
@@ -296,6 +333,8 @@ class Utxo(StatefulDocument):
         )
 
 
+_LIVE = (UtxoStatus.UNCONFIRMED.value, UtxoStatus.AVAILABLE.value, UtxoStatus.LOCKED.value)
+_FILLED_AT_ONCE = 1_000
 _UNLOCK = {"set__held": False, "unset__lock_id": True, "unset__locked_at": True}
 
 
@@ -307,6 +346,7 @@ def _new_row(output: NewUtxo, now: datetime) -> dict[str, Any]:
     status = UtxoStatus.AVAILABLE if output.is_spendable else UtxoStatus.UNCONFIRMED
     row = {
         "satoshis": output.satoshis,
+        "lot": new_lot(),
         "locking_script": output.locking_script.hex(),
         "key_identifier": output.key_identifier,
         "address": output.address,

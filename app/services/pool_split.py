@@ -23,7 +23,7 @@ from app.errors import InvalidInputError, LockLostError
 from app.models.setting import SPLIT_LEASE, Setting
 from app.models.transaction import TransactionKind
 from app.models.utxo import Utxo
-from app.services import knobs, reshaping
+from app.services import drawing, knobs, reshaping
 from app.services.knobs import Knobs
 from app.services.maintenance import Guard, exclusive
 from app.services.reshaping import OnProgress, SentTransaction, unwatched
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 MAX_ROUNDS = 50
 # Others may lock the output that a round was about to split.
 _SPARE_ROUNDS = 10
+# An estimate of so many times the low water mark is not wrong by so much: nobody need count.
+_PLENTY = 2
 # How soon a process looks again: after it found enough, and after it has asked for more.
 _LOOK_SECONDS = 1.0
 _ASK_SECONDS = 10.0
@@ -142,22 +144,26 @@ def split_under(
 def ask_if_low(today: Knobs) -> None:
     """Has the pool filled up by a worker where it is below its low water mark.
 
-    Cheap: counts up to the mark, at most once a second, and asks at most once in ten. Without
-    workers, in synchronous mode, nobody would take the messages away.
+    Cheap: counts up to the mark, at most once a second and not where the last draw saw plenty, and
+    asks at most once in ten. Without workers, in synchronous mode, nobody would take the messages
+    away.
     """
     settings = extensions.get().settings
     now = time.monotonic()
     if not settings.jobs_async or now < _look_again_at.get(settings.db_name, now):
         return
-    available = Utxo.count_available(
-        settings.utxo_funding_key_identifier,
-        at_least=today.useful_satoshis,
-        limit=today.min_pool,
-    )
-    is_low = available < today.min_pool
+    is_low = _is_low(settings.utxo_funding_key_identifier, today)
     _look_again_at[settings.db_name] = now + (_ASK_SECONDS if is_low else _LOOK_SECONDS)
     if is_low:
         queue.enqueue(queue.Task.SPLIT_POOL)
+
+
+def _is_low(key_identifier: str, today: Knobs) -> bool:
+    useful = today.useful_satoshis
+    if drawing.estimate(key_identifier, at_least=useful) > _PLENTY * today.min_pool:
+        return False
+    available = Utxo.count_available(key_identifier, at_least=useful, limit=today.min_pool)
+    return available < today.min_pool
 
 
 def _rule(today: Knobs, target: int | None, size: int | None) -> SplitRule:
