@@ -91,6 +91,7 @@ class Settings(BaseModel):
     deploy_sha: str = Field("unknown", validation_alias=_any_of("deploy_sha", "commit_sha"))
     cors_allowed_origins: CommaList = ()
     metrics_require_api_key: bool = False
+    metrics_enabled: bool = True
 
     # Without it, keys of the database open everything.
     api_key: Secret | None = None

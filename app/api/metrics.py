@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from app.api.authentication import METRICS_KEY_IF_REQUIRED
+from app.api.authentication import METRICS_KEY, METRICS_KEY_IF_REQUIRED
 from app.api.routing import route
-from app.services import gauges
+from app.services import counters, gauges
+from app.services.counters import Counter
 from app.services.gauges import Gauges
 
 metrics = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="Health")])
@@ -37,6 +38,31 @@ def show() -> Response:
     response = Response(generate_latest(registry), content_type=CONTENT_TYPE)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@route(
+    metrics,
+    "GET",
+    "/internal/metrics",
+    authentication=METRICS_KEY,
+    responses={200: _TEXT},
+)
+def show_internal() -> Response:
+    """Show how many logins by mail were begun and completed"""
+    lines: list[str] = []
+    for counter, by_method in counters.read().items():
+        # By hand: the library ends a counter's name in _total, which these have never had.
+        lines += [f"# HELP {counter} {_COUNTER_TEXTS[counter]}", f"# TYPE {counter} counter"]
+        lines += [f'{counter}{{method="{method}"}} {value}' for method, value in by_method.items()]
+    response = Response("".join(f"{line}\n" for line in lines), content_type=CONTENT_TYPE)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+_COUNTER_TEXTS = {
+    Counter.CHALLENGES_ISSUED: "Codes that were asked for.",
+    Counter.TOKENS_ISSUED: "Tokens that were given for a code.",
+}
 
 
 class GaugesCollector(Collector):

@@ -76,6 +76,11 @@ def sweep() -> int:
     return sent
 
 
+def lease() -> timedelta:
+    """How long a sending may take before somebody else does it again."""
+    return timedelta(seconds=extensions.get().settings.mail_lease_seconds)
+
+
 def _is_over(started: float) -> bool:
     return time.monotonic() - started > _SWEEP_SECONDS
 
@@ -89,8 +94,7 @@ def _send(code: VerificationCode, *, tries: int) -> MailOutcome | None:
     digits = make_code()
     key = settings.master_secret.get_secret_value().encode()
     code_hash = hash_code(digits, code.identifier, key=key, cost=settings.verify_code_salt_rounds)
-    lease = timedelta(seconds=settings.mail_lease_seconds)
-    turn_id = code.claim(code_hash, utc_now(), lease)
+    turn_id = code.claim(code_hash, utc_now(), lease())
     if turn_id is None:
         return None
     started = time.monotonic()

@@ -10,7 +10,8 @@ from app.domain.codes import hash_code, is_code
 from app.errors import CodeNotFoundError, InvalidCodeError, UnavailableError
 from app.models.verification_code import VerificationCode
 from app.queue import Task, enqueue
-from app.services import code_delivery, mailing, tokens
+from app.services import code_delivery, counters, mailing, tokens
+from app.services.counters import Counter, Method
 
 # So many guesses at one code, then it is dead. Whoever owns the address asks for another.
 MAX_ATTEMPTS = 5
@@ -31,6 +32,7 @@ def request(identifier: str) -> None:
     except DuplicateKeyError:
         # Its text quotes the address.
         raise UnavailableError("others ask for the same; try again") from None
+    counters.count(Counter.CHALLENGES_ISSUED, Method.EMAIL)
     if extensions.get().settings.jobs_async:
         enqueue(Task.SEND_CODE, code_id=str(code_id))
     else:
@@ -55,6 +57,7 @@ def submit(identifier: str, code: str) -> str:
         raise InvalidCodeError("this is not the code that was mailed")
     if not found.use():
         raise _not_found()
+    counters.count(Counter.TOKENS_ISSUED, Method.EMAIL)
     return tokens.issue_email(identifier)
 
 

@@ -27,6 +27,27 @@ class Postbox:
         self.logins: list[bool] = []
         self.rcpt_answer = ""
         self.data_answer = ""
+        self._pauses: str | None = None
+        self._reached = threading.Event()
+        self._released = threading.Event()
+
+    def pause(self, *, after_the_mail: bool = False) -> None:
+        """Stops the next conversation before its mail is taken, or before it is told so."""
+        self._pauses = "after" if after_the_mail else "before"
+
+    def wait_until_reached(self) -> None:
+        """Returns when a conversation has stopped."""
+        assert self._reached.wait(60)
+
+    def release(self) -> None:
+        """Lets it go on."""
+        self._released.set()
+
+    async def _pause(self, where: str) -> None:
+        if self._pauses == where:
+            self._pauses = None
+            self._reached.set()
+            await asyncio.to_thread(self._released.wait, 60)
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd calls it by this name
         self,
@@ -48,6 +69,7 @@ class Postbox:
         """Take the mail."""
         if self.data_answer:
             return self.data_answer
+        await self._pause("before")
         self.envelopes.append(envelope)
         self.logins.append(bool(session.authenticated))
         content = envelope.content or b""
@@ -55,6 +77,7 @@ class Postbox:
         mail = message_from_bytes(content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
+        await self._pause("after")
         return "250 OK"
 
 
@@ -114,10 +137,14 @@ class Conversation:
         """The client's next line, empty when it has gone."""
         return self._lines.readline().decode().strip()
 
-    def hear_mail(self) -> None:
-        """Reads to the dot that ends a mail."""
-        while self.hear() not in (".", ""):
-            pass
+    def hear_mail(self) -> list[str]:
+        """The lines of a mail, up to the dot that ends it."""
+        lines: list[str] = []
+        while raw := self._lines.readline():
+            if raw == b".\r\n":
+                break
+            lines.append(raw.decode().rstrip("\r\n"))
+        return lines
 
     def greet(self) -> None:
         """Comes as far as the recipient."""
