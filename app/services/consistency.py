@@ -38,7 +38,7 @@ from app.models.utxo import Utxo
 # What is wrong, and the id of what it is wrong with.
 Problem = tuple[str, str]
 
-_ANY_ID = {"$gte": ObjectId("0" * 24)}
+ANY_ID = {"$gte": ObjectId("0" * 24)}
 _TRANSACTION_FIELDS = (
     "status",
     "txid",
@@ -116,13 +116,13 @@ class Patch:
 
 def groups() -> Iterator[Group]:
     """Yields what names each transaction id, in the order of the ids."""
-    merged = _merge(
-        _keyed(stream(ChainTransaction, {}, _TRANSACTION_FIELDS, order="_id"), "_id", 0),
-        _keyed(stream(Utxo, {"lock_id": _ANY_ID}, _COIN_FIELDS, order="lock_id"), "lock_id", 1),
-        _keyed(
+    merged = merge(
+        keyed(stream(ChainTransaction, {}, _TRANSACTION_FIELDS, order="_id"), "_id", 0),
+        keyed(stream(Utxo, {"lock_id": ANY_ID}, _COIN_FIELDS, order="lock_id"), "lock_id", 1),
+        keyed(
             stream(
                 AuthenticationRecord,
-                {"transaction_id": _ANY_ID},
+                {"transaction_id": ANY_ID},
                 _RECORD_FIELDS,
                 order="transaction_id",
             ),
@@ -137,9 +137,9 @@ def groups() -> Iterator[Group]:
 def patches() -> Iterator[Patch]:
     """Yields each patch with its records, in the order of the uids."""
     statuses = [RecordStatus.CONFIRMED.value, RecordStatus.ANCHORING.value]
-    merged = _merge(
-        _keyed(stream(PatchState, {}, ("head", "owner", "record_id"), order="_id"), "_id", 0),
-        _keyed(
+    merged = merge(
+        keyed(stream(PatchState, {}, ("head", "owner", "record_id"), order="_id"), "_id", 0),
+        keyed(
             stream(
                 AuthenticationRecord,
                 {"status": {"$in": statuses}},
@@ -362,11 +362,12 @@ def _stands_at(state: Row, record: Row) -> bool:
     )
 
 
-def _keyed(rows: Iterable[Row], field: str, place: int) -> Iterator[tuple[Any, int, Row]]:
+def keyed(rows: Iterable[Row], field: str, place: int) -> Iterator[tuple[Any, int, Row]]:
+    """Names each row of an ordered stream by a field, and its stream by a place, for `merge`."""
     return ((row[field], place, row) for row in rows)
 
 
-def _merge(*streams: Iterator[tuple[Any, int, Row]]) -> Iterator[tuple[Any, tuple[list[Row], ...]]]:
+def merge(*streams: Iterator[tuple[Any, int, Row]]) -> Iterator[tuple[Any, tuple[list[Row], ...]]]:
     """Brings streams that are ordered by one key together: the rows of each, by key."""
     by_key: Callable[[tuple[Any, int, Row]], Any] = lambda item: item[0]  # noqa: E731
     for key, items in groupby(heapq.merge(*streams, key=by_key), key=by_key):

@@ -16,17 +16,20 @@ from typing import Any
 
 from app.clients.outcomes import ClientError
 from app.domain.states import (
+    CLAIM_TERMINAL,
     TRANSACTION_LIVE,
     TRANSACTION_WAITING,
+    ClaimStatus,
     RecordStatus,
     TransactionStatus,
     UtxoStatus,
 )
+from app.models.claim_intent import ClaimIntent
 from app.models.cursors import Row, stream
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
-from app.services import chain_consistency, consistency
+from app.services import chain_consistency, claim_consistency, consistency
 from app.services.consistency import Group, Patch, Problem
 
 logger = logging.getLogger(__name__)
@@ -82,6 +85,7 @@ class _Finding:
 
 
 CHAIN_RULE = "pool-equals-chain"
+_CLAIM_RULE = "claim-agrees-with-record"
 _ONCE_RULE = "outpoint-spent-once"
 _GROUP_RULES: Mapping[str, Callable[[Group], Iterable[Problem]]] = {
     "bytes-match-document": consistency.find_false_bytes,
@@ -95,6 +99,9 @@ _PATCH_RULES: Mapping[str, Callable[[Patch], Iterable[Problem]]] = {
 }
 _WAITING_RECORDS = [RecordStatus.PENDING.value, RecordStatus.ANCHORING.value]
 _WAITING_TRANSACTIONS = [status.value for status in TRANSACTION_WAITING]
+_WAITING_CLAIMS = [ClaimStatus.PENDING.value, ClaimStatus.APPROVED.value]
+_ENDED_CLAIMS = [status.value for status in CLAIM_TERMINAL]
+_UNAPPROVED_CLAIMS = [ClaimStatus.PENDING.value, ClaimStatus.EXPIRED.value]
 _FREE = [UtxoStatus.UNCONFIRMED.value, UtxoStatus.AVAILABLE.value]
 _SET = {"$ne": None}
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -115,6 +122,7 @@ _CONDITION_FIELDS = (
     "locked_at",
     "held",
     "spent_txid",
+    "record_id",
 )
 
 
@@ -193,6 +201,30 @@ _CONDITIONS = (
         {"status": UtxoStatus.SPENT.value, "spent_txid": None},
         "spent by nobody",
     ),
+    _Condition(
+        "waiting-has-next-attempt",
+        ClaimIntent,
+        {"status": {"$in": _WAITING_CLAIMS}, "next_attempt_at": None},
+        "a claim waits and nothing will look at it",
+    ),
+    _Condition(
+        "ended-claim-is-whole",
+        ClaimIntent,
+        {"status": {"$in": _ENDED_CLAIMS}, "next_attempt_at": _SET},
+        "a claim has ended and has a next attempt",
+    ),
+    _Condition(
+        _CLAIM_RULE,
+        ClaimIntent,
+        {"status": {"$in": _UNAPPROVED_CLAIMS}, "record_id": _SET},
+        "a claim that nobody approved has a record",
+    ),
+    _Condition(
+        _CLAIM_RULE,
+        ClaimIntent,
+        {"status": {"$nin": _UNAPPROVED_CLAIMS}, "record_id": None},
+        "an approved claim names no record",
+    ),
     *(
         _Condition(
             "status-is-legal",
@@ -204,6 +236,7 @@ _CONDITIONS = (
             (AuthenticationRecord, RecordStatus, "a record"),
             (ChainTransaction, TransactionStatus, "a transaction"),
             (Utxo, UtxoStatus, "an output"),
+            (ClaimIntent, ClaimStatus, "a claim"),
         )
     ),
 )
@@ -320,6 +353,10 @@ def _find_in_patches() -> Iterator[_Finding]:
             yield from (_Finding(rule, *problem) for problem in find(patch))
 
 
+def _find_in_claims() -> Iterator[_Finding]:
+    return (_Finding(_CLAIM_RULE, *found) for found in claim_consistency.find_disagreements())
+
+
 def _find_double_spends() -> Iterator[_Finding]:
     """One that is only signed may name an output that it has lost: it can't be committed any more.
 
@@ -346,6 +383,7 @@ _SOURCES: Mapping[str, Callable[[], Iterator[_Finding]]] = {
     _ONCE_RULE: _find_double_spends,
     "groups": _find_in_groups,
     "patches": _find_in_patches,
+    "claims": _find_in_claims,
     "conditions": _find_by_condition,
     # The only one that an outside service can keep from being checked.
     CHAIN_RULE: _find_on_chain,
