@@ -93,7 +93,7 @@ class Settings(BaseModel):
     metrics_require_api_key: bool = False
     metrics_enabled: bool = True
 
-    # Without it, keys of the database open everything.
+    # May be left out: keys that operators make are kept in the database.
     api_key: Secret | None = None
     jwt_secret: Secret
     jwt_secret_previous: SecretStr | None = None

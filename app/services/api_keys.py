@@ -135,13 +135,18 @@ def rotate(prefix: str, grace: timedelta, lifetime: timedelta | None = None) -> 
     Raises:
         NotFoundError: no key has this prefix.
         ConflictError: it has ended, or has a successor.
+        InvalidInputError: `grace` or `lifetime` is negative or above MAX_LIFETIME.
     """
+    if not timedelta(0) <= grace <= MAX_LIFETIME:
+        raise InvalidInputError.for_field("grace", f"0 to {MAX_LIFETIME.days} days")
     old = get_key(prefix)
     if old.state is not KeyState.LIVE:
         raise ConflictError(f"the key {prefix} is {old.state}: create a new one")
     if lifetime is None and old.expires_at is not None:
         lifetime = old.expires_at - old.created_at
-    new = _insert(old.name, [Scope(scope) for scope in old.scopes], lifetime, rotated_from=prefix)
+    # A scope that this version does not know opens nothing here.
+    scopes = [scope for scope in Scope if scope in old.scopes]
+    new = _insert(old.name, scopes, lifetime, rotated_from=prefix)
     now = utc_now()
     if not (ApiKey.shorten(prefix, now, now + grace) if grace else ApiKey.revoke(prefix, now)):
         # Whoever ended it meanwhile wants it to have no heir. Nobody has seen the new text.

@@ -250,6 +250,14 @@ def test_a_successor_may_be_given_another_end(lab: Lab) -> None:
     assert new.facts.expires_at == new.facts.created_at + 7 * DAY
 
 
+@pytest.mark.parametrize("days", [-1, 3651, 7_000_000])
+def test_grace_is_within_ten_years(lab: Lab, days: int) -> None:
+    old = make()
+    with pytest.raises(InvalidInputError, match="grace: 0 to 3650 days"):
+        api_keys.rotate(old.facts.prefix, days * DAY)
+    assert len(api_keys.list_keys()) == 1
+
+
 def test_a_key_has_one_successor(lab: Lab) -> None:
     old = make()
     new = api_keys.rotate(old.facts.prefix, DAY)
