@@ -15,7 +15,7 @@ from patchproof_client.errors import (
     StillPendingError,
 )
 from patchproof_client.reading import Reply
-from patchproof_client.tokens import TokenKeeper
+from patchproof_client.tokens import Token, TokenKeeper
 from patchproof_client.transport import Call, Credentials, Transport, is_passing
 
 ResultT = TypeVar("ResultT")
@@ -110,8 +110,8 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _bearer(token: str) -> Credentials:
-    return Credentials({"Authorization": f"Bearer {token}"})
+def _bearer(token: Token) -> Credentials:
+    return Credentials({"Authorization": f"Bearer {token.text}"})
 
 
 def _key_header(api_key: str) -> Credentials:

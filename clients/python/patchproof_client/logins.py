@@ -8,7 +8,9 @@ from patchproof_client import messages, svd
 from patchproof_client.caller import Caller
 from patchproof_client.errors import ChallengeError, NoAnswerError
 from patchproof_client.keys import OwnerKey
+from patchproof_client.reading import Reply
 from patchproof_client.svd import UnusableChallengeError
+from patchproof_client.tokens import Token
 from patchproof_client.transport import Call
 
 LOGIN_TRIES = 3
@@ -46,7 +48,7 @@ class LoginCalls(Caller):
             nonce = self._create_key_nonce(user_id)
             message = messages.key_registration_message(user_id, key.public_key_hex, nonce)
             body |= {"nonce": nonce, "signatureHex": key.sign(message)}
-        self._post("/api/svd/register", body)
+        _require_success(self._post("/api/svd/register", body))
 
     def rotate_login_key(self, user_id: str, old_key: OwnerKey, new_key: OwnerKey) -> None:
         """Replaces a user's login key; both keys sign that.
@@ -63,7 +65,7 @@ class LoginCalls(Caller):
             "signatureHex": old_key.sign(message),
             "newSignatureHex": new_key.sign(message),
         }
-        self._post("/api/svd/rotate", body)
+        _require_success(self._post("/api/svd/rotate", body))
 
     def request_code(self, email: str) -> None:
         """Has a code mailed, in place of any that was mailed before.
@@ -71,7 +73,7 @@ class LoginCalls(Caller):
         Raises:
             RateLimitedError: one was mailed a moment ago.
         """
-        self._post("/v1/auth/request-verification", {"identifier": email})
+        _require_success(self._post("/v1/auth/request-verification", {"identifier": email}))
 
     def submit_code(self, email: str, code: str) -> None:
         """Logs in with a mailed code. Each code is good for one login, and there is no renewal.
@@ -80,13 +82,13 @@ class LoginCalls(Caller):
             CodeError: it is wrong, used or over.
         """
         reply = self._post("/v1/auth/submit-verification", {"identifier": email, "code": code})
-        self._tokens.keep(reply.members.matching("token", _TOKEN, "a token"))
+        self._tokens.keep(_read_token(reply))
 
     def use_token(self, token: str) -> None:
         """Takes over a token that was obtained elsewhere."""
         if not _TOKEN.fullmatch(token):
             raise ValueError("this is no token")
-        self._tokens.keep(token)
+        self._tokens.keep(Token(token))
 
     def current_token(self) -> str:
         """The token itself, for whoever has to hand it on.
@@ -94,7 +96,7 @@ class LoginCalls(Caller):
         Raises:
             MissingCredentialsError: nobody is logged in.
         """
-        return self._tokens.get()
+        return self._tokens.get().text
 
     def logout(self) -> None:
         """Has the service refuse the token from now on, and forgets it whatever comes of that.
@@ -104,11 +106,11 @@ class LoginCalls(Caller):
         """
         call = Call("POST", "/v1/auth/logout", is_repeatable=True)
         try:
-            self._send_with_token(call)
+            _require_success(self._send_with_token(call))
         finally:
             self._tokens.forget()
 
-    def _obtain_token(self, user_id: str, key: OwnerKey) -> str:
+    def _obtain_token(self, user_id: str, key: OwnerKey) -> Token:
         for _ in range(LOGIN_TRIES - 1):
             try:
                 return self._complete(user_id, key)
@@ -117,7 +119,7 @@ class LoginCalls(Caller):
                 continue
         return self._complete(user_id, key)
 
-    def _complete(self, user_id: str, key: OwnerKey) -> str:
+    def _complete(self, user_id: str, key: OwnerKey) -> Token:
         begun = self._post("/api/svd/begin", {"userId": user_id}, is_repeatable=True).members
         challenge = begun.matching("M", _CHALLENGE, "48 hexadecimal characters")
         body = {
@@ -125,9 +127,18 @@ class LoginCalls(Caller):
             "M": challenge,
             "signatureHex": svd.sign_challenge(key, bytes.fromhex(challenge)),
         }
-        completed = self._post("/api/svd/complete", body).members
-        return completed.matching("token", _TOKEN, "a token")
+        return _read_token(self._post("/api/svd/complete", body))
 
     def _create_key_nonce(self, user_id: str) -> str:
         path = "/api/svd/register-challenge"
         return self._post(path, {"userId": user_id}, is_repeatable=True).members.text("nonce")
+
+
+def _read_token(reply: Reply) -> Token:
+    return Token(reply.members.matching("token", _TOKEN, "a token"))
+
+
+def _require_success(reply: Reply) -> None:
+    # A proxy's page comes with status 200 as well.
+    if not reply.members.boolean("success"):
+        raise reply.unexpected("a success that says that it is none")

@@ -99,19 +99,18 @@ class Members:
 
     def matching(self, name: str, pattern: re.Pattern[str], expected: str) -> str:
         """A text of a certain shape."""
-        text = self.text(name)
-        if not pattern.fullmatch(text):
+        if not pattern.fullmatch(self.text(name)):
             self._refuse(name, expected)
-        return text
+        return self.text(name)
 
     def _take(self, name: str, kind: type[ValueT], expected: str) -> ValueT:
-        value = self.values.get(name)
-        if not isinstance(value, kind):
+        # What is refused is in no local variable and in no message: it may be a token.
+        if not isinstance(self.values.get(name), kind):
             self._refuse(name, expected)
+        value: ValueT = self.values[name]
         return value
 
     def _refuse(self, name: str, expected: str) -> NoReturn:
-        # The value is not repeated: it may be a token.
         raise self.reply.unexpected(f"{self.path}{name} in the answer is not {expected}")
 
 

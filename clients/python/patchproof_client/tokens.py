@@ -7,6 +7,7 @@ import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from patchproof_client.errors import MissingCredentialsError
 
@@ -14,28 +15,48 @@ from patchproof_client.errors import MissingCredentialsError
 MARGIN_SECONDS = 60.0
 
 
+@dataclass(frozen=True)
+class Token:
+    """A bearer token that no representation shows."""
+
+    text: str = field(repr=False)
+
+    @property
+    def life_seconds(self) -> float:
+        """How long it lives, by its own claims; for ever where it does not say.
+
+        Nothing is verified: the service does that, and nobody here relies on it.
+        """
+        try:
+            payload = self.text.split(".")[1]
+            claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            return max(float(claims["exp"] - claims["iat"]), 0.0)
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return float("inf")
+
+
 class TokenKeeper:
     """Holds at most one token; threads may share it, and one of them renews it for all."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._token: str | None = None
-        self._renew: Callable[[], str] | None = None
+        self._token: Token | None = None
+        self._renew: Callable[[], Token] | None = None
         self._renew_at = 0.0
 
-    def keep(self, token: str, renew: Callable[[], str] | None = None) -> None:
+    def keep(self, token: Token, renew: Callable[[], Token] | None = None) -> None:
         """Takes a token over, with what gets a new one where that is allowed."""
         with self._lock:
             self._token, self._renew = token, renew
             # By this machine's clock alone: it need not agree with the service's.
-            life = _life_seconds(token)
+            life = token.life_seconds
             self._renew_at = time.monotonic() + life - min(MARGIN_SECONDS, life / 4)
 
     def forget(self) -> None:
         with self._lock:
             self._token, self._renew = None, None
 
-    def get(self) -> str:
+    def get(self) -> Token:
         """The token, a fresh one where its end is near.
 
         Raises:
@@ -48,7 +69,7 @@ class TokenKeeper:
                 self.keep(self._renew(), self._renew)
             return self._token
 
-    def replace(self, refused: str) -> bool:
+    def replace(self, refused: Token) -> bool:
         """Gets a new token after one was refused; tells whether there is another one now."""
         with self._lock:
             if self._token == refused and self._renew is not None:
@@ -57,16 +78,3 @@ class TokenKeeper:
 
     def __repr__(self) -> str:
         return f"<TokenKeeper with {'no' if self._token is None else 'a'} token>"
-
-
-def _life_seconds(token: str) -> float:
-    """How long a JWT lives, from its own claims; for ever where it does not say.
-
-    Nothing is verified: the service does that, and nobody here relies on it.
-    """
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return max(float(claims["exp"] - claims["iat"]), 0.0)
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return float("inf")

@@ -11,12 +11,13 @@ import pytest
 
 from patchproof_client import MissingCredentialsError
 from patchproof_client import tokens as module
-from patchproof_client.tokens import TokenKeeper
+from patchproof_client.tokens import Token, TokenKeeper
 
 
-def token(name: str, life: int = 900) -> str:
+def token(name: str, life: int = 900) -> Token:
     claims = {"sub": name, "iat": 1_700_000_000, "exp": 1_700_000_000 + life}
-    return jwt.encode(claims, "a secret of more than thirty-two characters", algorithm="HS256")
+    secret = "a secret of more than thirty-two characters"
+    return Token(jwt.encode(claims, secret, algorithm="HS256"))
 
 
 class Clock:
@@ -42,7 +43,7 @@ def test_nobody_is_logged_in_at_first() -> None:
 def test_token_is_renewed_shortly_before_its_end_by_this_machines_clock(clock: Clock) -> None:
     keeper, made = TokenKeeper(), []
 
-    def renew() -> str:
+    def renew() -> Token:
         made.append(token(f"renewed {len(made)}"))
         return made[-1]
 
@@ -62,9 +63,9 @@ def test_token_is_renewed_shortly_before_its_end_by_this_machines_clock(clock: C
 @pytest.mark.parametrize("odd", ["no.token.this", "x", "a.e30.c", "a.bnVsbA.c", "a.W10.c"])
 def test_token_that_tells_no_end_is_kept(clock: Clock, odd: str) -> None:
     keeper = TokenKeeper()
-    keeper.keep(odd, lambda: token("another"))
+    keeper.keep(Token(odd), lambda: token("another"))
     clock.now += 10**9
-    assert keeper.get() == odd
+    assert keeper.get() == Token(odd)
 
 
 def test_without_leave_nothing_is_renewed(clock: Clock) -> None:
@@ -79,7 +80,7 @@ def test_threads_share_one_renewal() -> None:
     keeper, renewals, first = TokenKeeper(), [], token("first")
     start = threading.Barrier(8)
 
-    def renew() -> str:
+    def renew() -> Token:
         renewals.append(1)
         return token("second")
 
@@ -106,3 +107,4 @@ def test_representation_shows_no_token() -> None:
     keeper = TokenKeeper()
     keeper.keep(token("first"))
     assert repr(keeper) == "<TokenKeeper with a token>"
+    assert repr(token("first")) == "Token()"
