@@ -211,7 +211,7 @@ class _NewFile(NamedTuple):
 
 @contextmanager
 def _open_output(path: Path | None) -> Iterator[_NewFile | None]:
-    """Opens the file before there is a key, and takes it away again where none is made."""
+    """Opens the file before there is a key, and takes it away again where none gets into it."""
     if path is None:
         yield None
         return
@@ -231,7 +231,8 @@ def _open_output(path: Path | None) -> Iterator[_NewFile | None]:
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             yield _NewFile(path, file)
     except BaseException:
-        path.unlink()
+        if path.stat().st_size == 0:
+            path.unlink()
         raise
 
 
