@@ -27,7 +27,6 @@ CONTRACT = {
     ("GET", "/ready"): ANYONE,
     ("GET", "/metrics"): METRICS_KEY_IF_REQUIRED,
     ("GET", "/internal/metrics"): METRICS_KEY,
-    ("GET", "/internal/metrics"): METRICS_KEY,
     ("POST", "/v1/patches"): API_KEY,
     ("GET", "/v1/patches/verify/{uid_tag_id}"): ANYONE,
     ("GET", "/v1/patches/{uid_tag_id}/history"): ANYONE,
