@@ -1,5 +1,6 @@
 """HTTP to one outside service: pooled connections, deadlines, bounded retries, typed trouble."""
 
+import contextlib
 import json
 import logging
 import os
@@ -9,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
+from urllib.parse import urlencode, urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
+from requests.utils import default_headers
 
 from app.clients.outcomes import (
     AuthenticationRefusedError,
@@ -120,15 +121,33 @@ class Pacer(Protocol):
         """Let no call go for a while: the service has said that there were too many."""
 
 
-class _HeaderAuth(AuthBase):
-    """Sets the service's key; being set at all, it keeps requests from reading ~/.netrc."""
+class _Connections:
+    """Pooled connections to one base URL, and how a path is spelled on them.
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self._headers = dict(headers)
+    `requests` makes them, so certificates and proxies are those that it finds in the environment.
+    The calls go past it: they cost a third, and neither cookies nor ~/.netrc have a part in them.
+    """
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._headers)
-        return request
+    def __init__(self, base_url: str) -> None:
+        with requests.Session() as session:
+            found = session.merge_environment_settings(base_url, {}, True, None, None)
+        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=POOL_SIZE)
+        self.pool = cast(
+            urllib3.HTTPConnectionPool,
+            self._adapter.get_connection_with_tls_context(
+                requests.Request("GET", base_url).prepare(),
+                found["verify"],
+                proxies=found["proxies"],
+                cert=found["cert"],
+            ),
+        )
+        parts = urlsplit(base_url)
+        # A proxy of plain HTTP is told the whole address.
+        is_whole = self.pool.proxy is not None and parts.scheme == "http"
+        self.prefix = base_url if is_whole else parts.path
+
+    def close(self) -> None:
+        self._adapter.close()
 
 
 class HttpTransport:
@@ -148,20 +167,20 @@ class HttpTransport:
         self.service = service
         self._base_url = base_url.rstrip("/")
         self._policy = policy
-        self._auth = _HeaderAuth(_checked_headers(service, auth_headers or {}))
+        self._headers = {**default_headers(), **_checked_headers(service, auth_headers or {})}
         self._pacer = pacer
         self._sleep = sleep
         self._random_unit = random_unit
         self._lock = threading.Lock()
-        self._session: requests.Session | None = None
-        self._session_pid = 0
+        self._connections: _Connections | None = None
+        self._connections_pid = 0
 
     def close(self) -> None:
         """Close the pooled connections; the next call opens new ones."""
         with self._lock:
-            if self._session is not None and self._session_pid == os.getpid():
-                self._session.close()
-            self._session = None
+            if self._connections is not None and self._connections_pid == os.getpid():
+                self._connections.close()
+            self._connections = None
 
     def send_once(
         self,
@@ -193,25 +212,30 @@ class HttpTransport:
         seconds = timeout_seconds or self._policy.timeout_seconds
         deadline = time.monotonic() + seconds
         connect_seconds = min(MAX_CONNECT_SECONDS, seconds / 3)
+        timeout = urllib3.Timeout(connect=connect_seconds, read=seconds - connect_seconds)
+        sent, content_type = _encode(json_body)
         try:
-            with self._open_session().request(
+            connections = self._open_connections()
+            response = connections.pool.urlopen(
                 method,
-                self._base_url + path,
-                json=json_body,
-                params=params,
-                headers=headers,
-                timeout=(connect_seconds, seconds - connect_seconds),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = _read_body(response, deadline)
+                connections.prefix + path + (f"?{urlencode(params)}" if params else ""),
+                body=sent,
+                headers={**self._headers, **content_type, **(headers or {})},
+                timeout=timeout,
+                retries=False,
+                redirect=False,
+                # To a proxy of plain HTTP, another host is what is asked for.
+                assert_same_host=False,
+                preload_content=False,
+            )
+            body = _read_body(response, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             # The class alone: the text of these errors carries the URL and what is in it.
             raise NoAnswerError(f"no answer ({type(error).__name__})") from error
         pause = _parse_retry_after(response.headers.get("Retry-After"))
-        if response.status_code == 429 and self._pacer is not None:
+        if response.status == 429 and self._pacer is not None:
             self._pacer.hold(max(pause or 0.0, SHORTEST_HOLD_SECONDS))
-        return HttpAnswer(response.status_code, body, pause)
+        return HttpAnswer(response.status, body, pause)
 
     def call(
         self,
@@ -288,13 +312,13 @@ class HttpTransport:
         )
         return failure
 
-    def _open_session(self) -> requests.Session:
+    def _open_connections(self) -> _Connections:
         # A child process must not write into connections that its parent also holds.
         with self._lock:
-            if self._session is None or self._session_pid != os.getpid():
-                self._session = _make_session(self._auth)
-                self._session_pid = os.getpid()
-            return self._session
+            if self._connections is None or self._connections_pid != os.getpid():
+                self._connections = _Connections(self._base_url)
+                self._connections_pid = os.getpid()
+            return self._connections
 
 
 def parse_json(service: str, answer: HttpAnswer) -> Any:
@@ -307,27 +331,25 @@ def parse_json(service: str, answer: HttpAnswer) -> Any:
         raise UnexpectedAnswerError(service, "the answer is not JSON") from error
 
 
-def _make_session(auth: AuthBase) -> requests.Session:
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=POOL_SIZE, max_retries=0)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    session.auth = auth
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session
+def _encode(json_body: Any) -> tuple[bytes | None, dict[str, str]]:
+    if json_body is None:
+        return None, {}
+    return json.dumps(json_body, allow_nan=False).encode(), {"Content-Type": "application/json"}
 
 
-def _read_body(response: requests.Response, deadline: float) -> bytes:
+def _read_body(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     # The read timeout covers one silence only; a body that drips for ever ends here.
     parts: list[bytes] = []
     size = 0
-    while part := response.raw.read1(_READ_BYTES, decode_content=True):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise NoAnswerError("the answer is too long")
-        if time.monotonic() > deadline:
-            raise NoAnswerError("the answer took too long")
+    # What was read to its end has given its connection back; closing ends what was not.
+    with contextlib.closing(response):
+        while part := response.read1(_READ_BYTES, decode_content=True):
+            parts.append(part)
+            size += len(part)
+            if size > MAX_ANSWER_BYTES:
+                raise NoAnswerError("the answer is too long")
+            if time.monotonic() > deadline:
+                raise NoAnswerError("the answer took too long")
     return b"".join(parts)
 
 

@@ -227,7 +227,7 @@ def test_after_failures_in_a_row_the_first_is_left_alone_and_then_tried_once(
         asked.append(len(scripted.seen))
         if len(asked) == 4:
             state = broadcaster.circuit_states()["arc"]
-            assert (state.position, state.reason) == ("open", "no answer (ConnectionError)")
+            assert (state.position, state.reason) == ("open", "no answer (ProtocolError)")
 
     assert asked == [1, 2, 3, 3, 3, 4, 5]
     states = broadcaster.circuit_states()

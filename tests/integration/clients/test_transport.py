@@ -216,6 +216,30 @@ def test_the_key_is_sent_as_configured_whatever_netrc_says(
     assert scripted.seen[0].headers["Authorization"] == KEY
 
 
+def test_the_proxy_of_the_environment_is_used(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", scripted.url)
+    monkeypatch.setenv("no_proxy", "")
+    behind = HttpTransport("outside", "http://service.invalid/base", policy=POLICY)
+    scripted.prepare(Reply(b"here"))
+
+    assert behind.call("GET", "/thing", params={"a": "b c"}).text == "here"
+    assert scripted.seen[0].path == "http://service.invalid/base/thing?a=b+c"
+    behind.close()
+
+
+def test_a_base_with_a_path_is_kept(scripted: ScriptedServer) -> None:
+    below = HttpTransport("outside", f"{scripted.url}/base/", policy=POLICY)
+    scripted.prepare(Reply(b"here"))
+
+    below.call("POST", "/thing", json_body={"a": "é"})
+    (request,) = scripted.seen
+    assert (request.path, request.body) == ("/base/thing", b'{"a": "\\u00e9"}')
+    assert request.headers["Content-Type"] == "application/json"
+    below.close()
+
+
 def test_cookies_are_not_kept(scripted: ScriptedServer, transport: HttpTransport) -> None:
     scripted.prepare(Reply(b"", headers={"Set-Cookie": "a=b"}))
 
