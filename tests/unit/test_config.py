@@ -120,6 +120,10 @@ def test_missing_and_bad_settings_are_named_together() -> None:
         ("ISSUER_PUBLIC_KEYS", ","),
         ("ISSUER_PUBLIC_KEYS", "04" + "11" * 64),
         ("WOC_BASE_URL", "api.whatsonchain.com"),
+        ("CLAIM_INTENT_TTL_MS", "999"),
+        ("CLAIM_INTENT_TTL_MS", "3600001"),
+        ("POS_SHOP_ADDRESSES", "1Q1pE5vPGEEMqRcVRMbtBK842Y6Pzo6nK8"),
+        ("POS_SHOP_ADDRESSES", "n4XmX91N5FfccY678vaG1ELNtXh6skVES7"),
     ],
 )
 def test_a_bad_value_is_named(name: str, value: str) -> None:
@@ -286,6 +290,14 @@ def test_f20_the_funding_address_is_of_our_network() -> None:
     address = KEY.address(Network.TEST)
     settings = load_settings(environ(WOC_NETWORK="test", UTXO_FUNDING_ADDRESS=address))
     assert settings.chain_url.endswith("/test")
+
+
+def test_s13_no_address_is_the_shops_unless_it_is_named() -> None:
+    first, second = KEY.address(Network.MAIN), "1Q1pE5vPGEEMqRcVRMbtBK842Y6Pzo6nK9"
+
+    assert load_settings(environ()).pos_shop_addresses == ()
+    named = load_settings(environ(POS_SHOP_ADDRESSES=f" {first} , {second},"))
+    assert named.pos_shop_addresses == (first, second)
 
 
 def test_what_nothing_reads_is_listed_and_harms_nothing() -> None:

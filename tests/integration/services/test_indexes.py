@@ -40,9 +40,20 @@ def test_s2_what_must_be_unique_is_unique(lab: Lab) -> None:
             for keys in lab.collection(name).index_information().values()
             if keys.get("unique")
         }
-        for name in ("authentication_records", "transactions", "patch_states")
+        for name in ("authentication_records", "transactions", "patch_states", "claim_intents")
     }
 
     assert unique["authentication_records"] == {"active_key", "head", "idempotency_key"}
     assert unique["transactions"] == {"txid"}
     assert unique["patch_states"] == {"head"}
+    # The first is a nonce with its key.
+    assert unique["claim_intents"] == {"customer_public_key_hex", "signature", "record_id"}
+
+
+def test_s12_what_is_only_kept_for_a_while_is_deleted_by_the_database(lab: Lab) -> None:
+    indexes = lab.collection("claim_intents").index_information().values()
+
+    deleting = [keys for keys in indexes if "expireAfterSeconds" in keys]
+    assert [(dict(keys["key"]), keys["expireAfterSeconds"]) for keys in deleting] == [
+        ({"purge_at": 1}, 0)
+    ]
