@@ -10,6 +10,7 @@ import pytest
 from app.bitcoin.addresses import Network
 from app.bitcoin.keys import PrivateKey
 from app.domain.claims import Claim, approver_digest, is_timely
+from app.domain.messages import claim_message
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "signed_messages.json").read_text())
 CASE = VECTORS["cases"]["pos"]
@@ -76,3 +77,12 @@ def test_p5_the_approver_is_shown_as_a_digest_of_salt_and_name() -> None:
     assert (
         len({shown, approver_digest(b"\x01" * 16, "Ann"), approver_digest(bytes(16), "Bob")}) == 3
     )
+
+
+def test_the_documented_vector_is_that_of_the_contract() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "claims.md").read_text(encoding="utf-8")
+    message = claim_message(CLAIM.uid_tag_id, CLAIM.address, CLAIM.ts, CLAIM.nonce).decode()
+
+    for value in (VECTORS["private_key"], CLAIM.public_key_hex, CASE["digest"], CASE["standard"]):
+        assert f"`{value}`" in text
+    assert f"`{message}`" in text.replace("\\|", "|")
