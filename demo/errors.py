@@ -9,16 +9,6 @@ class DemoError(Exception):
     """Something did not go as it must; the text is a sentence for whoever watches."""
 
 
-class RefusedError(DemoError):
-    """The API refused a request: its status, its code and its words."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(f"the API answers {status} {code}: {message}")
-        self.status = status
-        self.code = code
-        self.message = message
-
-
 class StepFailedError(Exception):
     """One step failed: which, why, and where the log of the part that did it is."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from app.bitcoin.errors import BitcoinFormatError
@@ -15,8 +15,8 @@ from app.domain.canonical import canonical_json, sha256_hex
 from app.domain.envelope import Envelope, InvalidEnvelopeError, Kind
 from app.domain.messages import digest, registration_message, transfer_endorsement_message
 from demo.chain import OnChain
-from demo.client import Verification
 from demo.errors import DemoError
+from patchproof_client import Verification
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -74,7 +74,7 @@ def _find_problem(
     return None
 
 
-def _is_signed(record: dict[str, Any], metadata_sha256: str) -> bool:
+def _is_signed(record: Mapping[str, Any], metadata_sha256: str) -> bool:
     auth, uid = record["auth"], record["product"]["uid_tag_id"]
     if "prev_txid" in auth:
         message = transfer_endorsement_message(

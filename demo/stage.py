@@ -23,6 +23,7 @@ from rich.progress import (
 
 from demo.errors import DemoError, StepFailedError
 from devnet.supervisor import DevnetError, PartFailedError
+from patchproof_client import PatchProofError
 
 THREADS = 4
 
@@ -103,10 +104,12 @@ class Stage:
         )
 
 
+# Their texts are sentences.
+_TOLD = (DemoError, DevnetError, PatchProofError)
 # What a part, the network or an answer of another shape than the contract's can bring about.
-_FAILURES = (DemoError, DevnetError, requests.RequestException, ValueError, LookupError, OSError)
+_FAILURES = (*_TOLD, requests.RequestException, ValueError, LookupError, OSError)
 
 
 def _describe(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, DemoError | DevnetError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, _TOLD) else f"{type(error).__name__}: {text}"

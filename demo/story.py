@@ -6,18 +6,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.bitcoin.addresses import Network
 from demo import evidence
 from demo.catalogue import Product
 from demo.chain import ChainClient, OnChain
-from demo.client import Accepted, Kind, PatchProofClient, Verification
-from demo.errors import DemoError, RefusedError
+from demo.errors import DemoError
 from demo.operator import Operator
-from demo.owner import Owner
 from demo.report import Row
 from demo.sealing import seal
 from demo.stage import Stage, Step
+from patchproof_client import (
+    ApiError,
+    Network,
+    OwnerKey,
+    PatchProofClient,
+    Polling,
+    Submitted,
+    Verification,
+)
 
+# What is waited for takes moments here, and is shown in milliseconds.
+POLLING = Polling(first_seconds=0.05, factor=1.0, longest_seconds=0.05)
 CONFIRM_SECONDS = 30.0
 BLOCK_SECONDS = 60.0
 BLOCK_POLL_SECONDS = 0.25
@@ -33,7 +41,7 @@ class Patch:
     """A product's patch as its owner knows it; `milliseconds` by txid, request to accepted."""
 
     product: Product
-    owner: Owner
+    owner: OwnerKey
     head: str = ""
     status: str = ""
     milliseconds: dict[str, float] = field(default_factory=dict)
@@ -54,9 +62,8 @@ class Story:
         self._operator = Operator(exports)
         self._chain = ChainClient(exports["WOC_BASE_URL"], exports["CHAIN_CONTROL_URL"])
         self._client = PatchProofClient(exports["BASE_URL"], exports["API_KEY"])
-        self._patches = [Patch(product, Owner(self._network)) for product in products]
+        self._patches = [Patch(each, OwnerKey.generate(self._network)) for each in products]
         self._sold = self._patches[::EVERY_NTH_IS_SOLD]
-        self._token = ""
 
     def tell(self) -> list[Row]:
         """Plays all steps; answers one row for each record, as the chain has it in the end."""
@@ -92,20 +99,21 @@ class Story:
             step.each(self._patches, self._register_one)
             step.note = "each 202, then pending, then confirmed"
         with self._stage.step("manage.py keys token --user demo", "web"):
-            self._token = self._operator.issue_token("demo")
+            self._client.use_token(self._operator.issue_token("demo"))
 
     def _register_one(self, patch: Patch) -> None:
-        self._follow(
-            patch,
-            "registration",
-            lambda: self._client.register(patch.product, patch.owner.address),
-        )
+        self._follow(patch, lambda: self._send_registration(patch, patch.owner))
 
-    def _follow(self, patch: Patch, kind: Kind, send: Callable[[], Accepted]) -> None:
+    def _send_registration(self, patch: Patch, owner: OwnerKey) -> Submitted:
+        product = patch.product
+        return self._client.register(product.product, owner.address, product.metadata)
+
+    def _follow(self, patch: Patch, send: Callable[[], Submitted]) -> None:
         """Sends a request and asks until the network has its transaction."""
         begun = time.perf_counter()
-        accepted = send()
-        patch.head = self._client.wait_until_confirmed(kind, accepted, seconds=CONFIRM_SECONDS)
+        patch.head = self._client.wait_until_confirmed(
+            send(), timeout_seconds=CONFIRM_SECONDS, polling=POLLING
+        )
         patch.milliseconds[patch.head] = (time.perf_counter() - begun) * 1000
 
     def _verify(self, title: str, patches: Sequence[Patch]) -> None:
@@ -147,30 +155,24 @@ class Story:
             step.note = "signed with the keys of the owners before"
 
     def _transfer_one(self, patch: Patch) -> None:
-        buyer, seller, head = Owner(self._network), patch.owner, patch.head
-        self._follow(
-            patch,
-            "transfer",
-            lambda: self._client.transfer(patch.uid, head, seller, buyer.address, self._token),
-        )
+        buyer, seller, head = OwnerKey.generate(self._network), patch.owner, patch.head
+        self._follow(patch, lambda: self._client.transfer(patch.uid, head, seller, buyer.address))
         patch.owner = buyer
 
     def _refuse(self) -> None:
-        patch, thief = self._sold[0], Owner(self._network)
+        patch, thief = self._sold[0], OwnerKey.generate(self._network)
         with self._stage.step("Try what must not work", "web") as step:
             self._expect(
                 step,
                 403,
                 "a stranger's transfer",
-                lambda: self._client.transfer(
-                    patch.uid, patch.head, thief, thief.address, self._token
-                ),
+                lambda: self._client.transfer(patch.uid, patch.head, thief, thief.address),
             )
             self._expect(
                 step,
                 409,
                 "a second registration",
-                lambda: self._client.register(patch.product, thief.address),
+                lambda: self._send_registration(patch, thief),
             )
             self._expect(
                 step, 404, "a tag that nobody sewed in", lambda: self._client.verify("0400FA")
@@ -179,7 +181,7 @@ class Story:
     def _expect(self, step: Step, status: int, attempt: str, send: Callable[[], object]) -> None:
         try:
             send()
-        except RefusedError as error:
+        except ApiError as error:
             if error.status != status:
                 raise DemoError(
                     f"{attempt} is answered {error.status} instead of {status}"
@@ -197,9 +199,10 @@ class Story:
         text = f"Care card of {patch.product.name}: keep it dry, wear it often."
         secret = self._exports["MASTER_SECRET"]
         sealed = seal(text, uid_tag_id=patch.uid, master_secret=secret)
-        nonce = self._client.create_challenge(patch.uid)
-        unlocked = self._client.unlock(patch.uid, patch.head, patch.owner, nonce, sealed)
-        if not unlocked.authorized or unlocked.content != text:
+        unlocked = self._client.unlock(
+            patch.uid, patch.owner, current_txid=patch.head, sealed=sealed
+        )
+        if unlocked.content != text:
             raise DemoError(f"{patch.uid} opened as {unlocked.content!r}")
         return text
 
@@ -210,7 +213,7 @@ class Story:
         return rows
 
     def _rows_of(self, patch: Patch) -> list[Row]:
-        events = self._client.list_custody(patch.uid)
+        events = self._client.history(patch.uid)
         if [event.txid for event in events] != list(patch.milliseconds):
             raise DemoError(f"{patch.uid} has another line of custody than it was given")
         on_chain = self._chain.load(event.anchor_txid for event in events)

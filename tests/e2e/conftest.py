@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +10,9 @@ from celery import Celery
 from pymongo import MongoClient
 
 from demo.chain import ChainClient
-from demo.client import PatchProofClient
 from demo.operator import Operator
 from devnet.supervisor import Devnet
+from patchproof_client import Network, OwnerKey, PatchProofClient
 from tests.conftest import outside_settings
 from tests.e2e.system import System
 
@@ -33,6 +34,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             Celery(broker=exports["REDIS_URL"], set_as_current=False) as celery,
         ):
             client = PatchProofClient(exports["BASE_URL"], exports["API_KEY"])
+            _log_in(client, exports)
             chain = ChainClient(exports["WOC_BASE_URL"], exports["CHAIN_CONTROL_URL"])
             _fill_pool(chain, exports)
             yield System(exports, client, chain, database, celery)
@@ -48,10 +50,12 @@ def system(running: System) -> Iterator[System]:
     running.control("DELETE", "faults")
 
 
-@pytest.fixture(scope="session")
-def token(running: System) -> str:
-    """A bearer token, from the command that issues them."""
-    return Operator(running.exports).issue_token("e2e")
+def _log_in(client: PatchProofClient, exports: dict[str, str]) -> None:
+    """Makes the client somebody, who stays logged in however long the run takes."""
+    user_id = os.urandom(12).hex()
+    key = OwnerKey.generate(Network(exports["WOC_NETWORK"]))
+    client.register_login_key(user_id, key)
+    client.login(user_id, key, renew=True)
 
 
 def _fill_pool(chain: ChainClient, exports: dict[str, str]) -> None:

@@ -18,12 +18,10 @@ from bsv.transaction import Transaction as SdkTransaction
 from celery import Celery
 from pymongo import MongoClient
 
-from app.bitcoin.addresses import Network
 from app.bitcoin.transactions import Transaction
 from demo.catalogue import Product, load_products
 from demo.chain import ChainClient
-from demo.client import Accepted, PatchProofClient, Verification
-from demo.owner import Owner
+from patchproof_client import Network, OwnerKey, PatchProofClient, Submitted, Verification
 
 CONFIRM_SECONDS = 80.0
 BLOCK_SECONDS = 45.0
@@ -43,8 +41,8 @@ class System:
     database: MongoClient[dict[str, Any]]
     celery: Celery
 
-    def make_owner(self) -> Owner:
-        return Owner(Network(self.exports["WOC_NETWORK"]))
+    def make_owner(self) -> OwnerKey:
+        return OwnerKey.generate(Network(self.exports["WOC_NETWORK"]))
 
     def make_products(self, number: int) -> list[Product]:
         """Products of the demo's catalogue with tags that no other test has sewn in."""
@@ -52,12 +50,15 @@ class System:
         serials = [next(_serials) for _ in range(number)]
         return [catalogue[serial % len(catalogue)].with_fresh_tag(serial) for serial in serials]
 
-    def register_confirmed(self, product: Product, owner: Owner) -> str:
-        """Registers, waits, answers the head."""
-        return self.confirm("registration", self.client.register(product, owner.address))
+    def register(self, product: Product, owner: OwnerKey) -> Submitted:
+        return self.client.register(product.product, owner.address, product.metadata)
 
-    def confirm(self, kind: Any, accepted: Accepted) -> str:
-        return self.client.wait_until_confirmed(kind, accepted, seconds=CONFIRM_SECONDS)
+    def register_confirmed(self, product: Product, owner: OwnerKey) -> str:
+        """Registers, waits, answers the head."""
+        return self.confirm(self.register(product, owner))
+
+    def confirm(self, submitted: Submitted) -> str:
+        return self.client.wait_until_confirmed(submitted, timeout_seconds=CONFIRM_SECONDS)
 
     def verify_mined(self, uid_tag_id: str, *, is_woken: bool = True) -> Verification:
         """Waits until verify shows a block, for beat's next round unless the tracker is woken."""

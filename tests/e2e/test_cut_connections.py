@@ -24,10 +24,10 @@ def test_fifty_registrations_end_as_fifty_transactions(system: System) -> None:
     before, counted = system.envelopes().keys(), system.control("GET", "stats")
     system.control("POST", "faults", {"faults": WEATHER})
     accepted = at_once(
-        [partial(system.client.register, product, owner.address) for product in products],
+        [partial(system.register, product, owner) for product in products],
         threads=8,
     )
-    txids = at_once([partial(system.confirm, "registration", each) for each in accepted], threads=8)
+    txids = at_once([partial(system.confirm, each) for each in accepted], threads=8)
 
     now = system.control("GET", "stats")
     assert now["accepted"] - counted["accepted"] == RECORDS

@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 
 from app.domain.envelope import Envelope, Kind, record_digest
-from app.domain.messages import unlock_message
 from demo import evidence
-from demo.client import Verification
-from demo.errors import RefusedError
 from demo.sealing import seal
+from patchproof_client import (
+    AuthenticationError,
+    OwnerKey,
+    PatchMovedError,
+    PatchProofClient,
+    PermissionDeniedError,
+    Unlocked,
+    Verification,
+)
+from patchproof_client.messages import unlock_message
 from tests.e2e.system import System, at_once, is_valid_elsewhere
 
 PENDING_ORDER = ["pending", "anchoring", "confirmed"]
@@ -47,7 +54,7 @@ def test_registration_is_accepted_then_pending_then_confirmed(system: System) ->
     assert confirmed["txid"] in system.envelopes()
 
 
-def test_patch_goes_from_the_brand_to_two_owners(system: System, token: str) -> None:
+def test_patch_goes_from_the_brand_to_two_owners(system: System) -> None:
     [product] = system.make_products(1)
     uid, client = product.uid_tag_id, system.client
     first, second = system.make_owner(), system.make_owner()
@@ -64,8 +71,8 @@ def test_patch_goes_from_the_brand_to_two_owners(system: System, token: str) -> 
     assert mined.record["product"] == product.product
     assert mined.record["metadata"] == product.metadata
 
-    accepted = client.transfer(uid, registered, first, second.address, token)
-    handed_on = system.confirm("transfer", accepted)
+    accepted = client.transfer(uid, registered, first, second.address)
+    handed_on = system.confirm(accepted)
     assert handed_on != registered
     system.chain.mine(2)
     verified = system.verify_mined(uid)
@@ -73,7 +80,7 @@ def test_patch_goes_from_the_brand_to_two_owners(system: System, token: str) -> 
     _check_authentic(system, verified, txid=handed_on, owner=second.address)
     assert verified.record["auth"]["prev_txid"] == registered
 
-    events = client.list_custody(uid)
+    events = client.history(uid)
     assert [event.kind for event in events] == ["REGISTRATION", "TRANSFER"], "oldest first"
     assert [event.txid for event in events] == [registered, handed_on]
     assert [event.prev_txid for event in events] == [None, registered]
@@ -97,19 +104,16 @@ def test_owner_unlocks_sealed_content_once_a_nonce(system: System) -> None:
     text = f"Pflegehinweise für {product.name}: 30 °C, 手洗い"
     sealed = seal(text, uid_tag_id=uid, master_secret=system.exports["MASTER_SECRET"])
 
-    nonce = client.create_challenge(uid)
-    with pytest.raises(RefusedError) as refused:
-        client.unlock(uid, txid, system.make_owner(), nonce, sealed)
-    assert refused.value.status == 403, "a stranger can't unlock, nor use the nonce up"
-    unlocked = client.unlock(uid, txid, owner, nonce, sealed)
-    assert unlocked.authorized
-    assert (unlocked.txid, unlocked.content) == (txid, text)
+    nonce = client.create_unlock_challenge(uid)
+    with pytest.raises(PermissionDeniedError):
+        _unlock(system, uid, txid, system.make_owner(), nonce, sealed)
+    unlocked = _unlock(system, uid, txid, owner, nonce, sealed)
+    assert (unlocked.txid, unlocked.content) == (txid, text), "a stranger used no nonce up"
 
-    with pytest.raises(RefusedError) as used:
-        client.unlock(uid, txid, owner, nonce, sealed)
-    assert used.value.status == 403
-    again = client.unlock(uid, txid, owner, client.create_challenge(uid), sealed)
-    assert again.content == text
+    with pytest.raises(PermissionDeniedError) as used:
+        _unlock(system, uid, txid, owner, nonce, sealed)
+    assert used.value.code == "invalid_nonce"
+    assert client.unlock(uid, owner, sealed=sealed).content == text
 
 
 def test_unlocking_wants_a_nonce(system: System) -> None:
@@ -125,22 +129,21 @@ def test_unlocking_wants_a_nonce(system: System) -> None:
     assert [detail["field"] for detail in answer.json()["error"]["details"]] == ["nonce"]
 
 
-def test_former_owner_has_no_say(system: System, token: str) -> None:
+def test_former_owner_has_no_say(system: System) -> None:
     [product] = system.make_products(1)
     uid, client = product.uid_tag_id, system.client
     seller, buyer = system.make_owner(), system.make_owner()
     registered = system.register_confirmed(product, seller)
-    accepted = client.transfer(uid, registered, seller, buyer.address, token)
-    head = system.confirm("transfer", accepted)
+    accepted = client.transfer(uid, registered, seller, buyer.address)
+    head = system.confirm(accepted)
 
-    for txid, status in ((registered, 409), (head, 403)):
-        with pytest.raises(RefusedError) as refused:
-            client.transfer(uid, txid, seller, seller.address, token)
-        assert refused.value.status == status
-    with pytest.raises(RefusedError) as locked:
-        client.unlock(uid, head, seller, client.create_challenge(uid), {})
-    assert locked.value.status == 403
-    assert [event.txid for event in client.list_custody(uid)] == [registered, head]
+    with pytest.raises(PatchMovedError):
+        client.transfer(uid, registered, seller, seller.address)
+    with pytest.raises(PermissionDeniedError):
+        client.transfer(uid, head, seller, seller.address)
+    with pytest.raises(PermissionDeniedError):
+        client.unlock(uid, seller)
+    assert [event.txid for event in client.history(uid)] == [registered, head]
 
 
 def test_credentials_are_asked_for(system: System) -> None:
@@ -148,18 +151,20 @@ def test_credentials_are_asked_for(system: System) -> None:
     body = {"product": dict(product.product), "auth": {"owner": owner.address}}
     assert system.send("POST", "/v1/patches", json=body).status_code == 401
     txid = system.register_confirmed(product, owner)
-    with pytest.raises(RefusedError) as refused:
-        system.client.transfer(product.uid_tag_id, txid, owner, owner.address, "no.token.this")
-    assert refused.value.status == 401
-    assert len(system.client.list_custody(product.uid_tag_id)) == 1
+    with PatchProofClient(system.exports["BASE_URL"]) as stranger:
+        stranger.use_token("no.token.this")
+        with pytest.raises(AuthenticationError) as refused:
+            stranger.transfer(product.uid_tag_id, txid, owner, owner.address)
+    assert refused.value.code == "token_invalid"
+    assert len(system.client.history(product.uid_tag_id)) == 1
 
 
-def test_raw_transactions_are_valid_for_other_software(system: System, token: str) -> None:
+def test_raw_transactions_are_valid_for_other_software(system: System) -> None:
     [product] = system.make_products(1)
     seller, buyer = system.make_owner(), system.make_owner()
     txid = system.register_confirmed(product, seller)
-    accepted = system.client.transfer(product.uid_tag_id, txid, seller, buyer.address, token)
-    system.confirm("transfer", accepted)
+    accepted = system.client.transfer(product.uid_tag_id, txid, seller, buyer.address)
+    system.confirm(accepted)
     ours = {row["txid"] for row in system.transactions() if row["status"] != "abandoned"}
     assert len(ours) >= 3, "a split, a registration and a transfer at least"
     for each in system.chain.load(ours).values():
@@ -179,6 +184,19 @@ def test_many_products_are_registered_side_by_side(system: System) -> None:
     for product, txid in zip(products, txids, strict=True):
         answer = system.verify_mined(product.uid_tag_id)
         _check_authentic(system, answer, txid=txid, owner=owner.address)
+
+
+def _unlock(
+    system: System, uid: str, txid: str, owner: OwnerKey, nonce: str, sealed: dict[str, str]
+) -> Unlocked:
+    """Unlocks with a nonce that is there already."""
+    return system.client.unlock_with_nonce(
+        uid,
+        nonce=nonce,
+        public_key_hex=owner.public_key_hex,
+        signature_hex=owner.sign(unlock_message(uid, txid, nonce)),
+        sealed=sealed,
+    )
 
 
 def _follow(system: System, path: str) -> list[dict[str, Any]]:

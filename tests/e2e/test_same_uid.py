@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from demo.client import Accepted
+from patchproof_client import Submitted
 from tests.e2e.system import System, at_once
 
 REQUESTS = 20
@@ -32,7 +32,7 @@ def test_twenty_requests_for_one_uid_give_one_record_and_one_transaction(system:
         "patch_already_registered"
     }
     [accepted] = [body for status, body in answers if status == 202]
-    txid = system.confirm("registration", Accepted.model_validate(accepted))
+    txid = system.confirm(Submitted("registration", product.uid_tag_id, accepted["pendingId"]))
     assert system.envelopes().keys() - before == {txid}
     [record] = system.records(uid_tag_id=product.uid_tag_id)
     assert (record["status"], record["txid"]) == ("confirmed", txid)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.bitcoin.addresses import Network
-from demo.owner import Owner
+from patchproof_client import Network, OwnerKey
 from tests.conftest import outside_settings
 from tests.e2e.system import processes_of
 
@@ -54,7 +53,7 @@ def test_strangers_script_uses_the_api_and_down_leaves_nothing(directory: Path) 
     assert up.returncode == 0, up.stderr
     assert processes_of(directory)
 
-    owner = Owner(Network.REGTEST).address
+    owner = OwnerKey.generate(Network.REGTEST).address
     told = subprocess.run(
         ["/bin/bash", "-c", SCRIPT],
         env={

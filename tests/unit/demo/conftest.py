@@ -15,7 +15,7 @@ from app.domain.canonical import canonical_json, sha256_hex
 from app.domain.envelope import Envelope, Kind, commitment_payload, record_digest
 from app.domain.messages import digest, registration_message
 from demo.chain import OnChain
-from demo.client import Verification
+from patchproof_client import Verification, VerificationDetails
 
 FUNDING = PrivateKey.from_hex("33" * 32)
 
@@ -33,20 +33,18 @@ class Anchored:
         return OnChain(sign(outputs), block_height)
 
     def answer(self, on_chain: OnChain, **changes: Any) -> Verification:
-        return Verification.model_validate(
-            {
-                "status": "authentic",
-                "record": self.record,
-                "metadata_sha256": sha256_hex(canonical_json(self.record["metadata"])),
-                "verificationDetails": {
-                    "issuerSignatureValid": True,
-                    "onChainTxid": on_chain.transaction.txid,
-                    "blockHeight": on_chain.block_height,
-                    "confirmations": 1,
-                    "findings": [],
-                    **changes,
-                },
-            }
+        details = VerificationDetails(
+            issuer_signature_valid=True,
+            txid=on_chain.transaction.txid,
+            block_height=on_chain.block_height,
+            confirmations=1,
+            findings=(),
+        )
+        return Verification(
+            status="authentic",
+            record=self.record,
+            metadata_sha256=sha256_hex(canonical_json(self.record["metadata"])),
+            details=replace(details, **changes),
         )
 
 

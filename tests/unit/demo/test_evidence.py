@@ -36,14 +36,14 @@ def test_whole_record_with_another_name_is_refused(whole_record: Anchored) -> No
 
 def test_another_transaction_is_refused(anchored: Anchored) -> None:
     on_chain = anchored.on_chain()
-    answer = anchored.answer(on_chain, onChainTxid="ab" * 32)
+    answer = anchored.answer(on_chain, txid="ab" * 32)
     with pytest.raises(DemoError, match="not the one that verify names"):
         check(answer, on_chain, [anchored.issuer_key])
 
 
 def test_another_block_is_refused(anchored: Anchored) -> None:
     on_chain = anchored.on_chain()
-    answer = anchored.answer(on_chain, blockHeight=8)
+    answer = anchored.answer(on_chain, block_height=8)
     with pytest.raises(DemoError, match="verify says block 8, the chain says 7"):
         check(answer, on_chain, [anchored.issuer_key])
 
@@ -73,7 +73,7 @@ def test_record_that_the_issuer_did_not_sign_is_refused(
 
 def test_metadata_hash_that_is_none_is_refused(anchored: Anchored) -> None:
     on_chain = anchored.on_chain()
-    answer = anchored.answer(on_chain).model_copy(update={"metadata_sha256": "00" * 32})
+    answer = replace(anchored.answer(on_chain), metadata_sha256="00" * 32)
     with pytest.raises(DemoError, match="not the hash of the metadata"):
         check(answer, on_chain, [anchored.issuer_key])
 

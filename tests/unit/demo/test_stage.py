@@ -12,6 +12,7 @@ from rich.console import Console
 from demo.errors import DemoError, StepFailedError
 from demo.stage import THREADS, Stage
 from devnet.supervisor import PartFailedError
+from patchproof_client import StillPendingError
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_step_that_ends_well_stays_with_its_note(stage: Stage, screen: io.String
     ("error", "reason"),
     [
         (DemoError("it did not hold"), "it did not hold"),
+        (StillPendingError("pending after 30 seconds"), "pending after 30 seconds"),
         (ConnectionRefusedError("refused"), "ConnectionRefusedError: refused"),
         (KeyError("pendingId"), "KeyError: 'pendingId'"),
     ],
