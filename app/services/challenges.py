@@ -29,18 +29,25 @@ from app.errors import (
     UnavailableError,
     WrongChallengeError,
 )
+from app.services.login_metrics import Tally
 
 MAX_WRONG_ANSWERS = 5
 _RETRY_SECONDS = 5
 # What is kept: "<user>:<wrong answers>", and this once the challenge was used.
 _USED = "used"
-# KEYS: the challenge. ARGV: its user, seconds for which a used one is remembered.
+# KEYS: the challenge, and a hash of counts. ARGV: its user, seconds for which a used one is
+# remembered, seconds for which counts are, fields of the hash and what is added to each.
 # Answers what was there.
 _CONSUME = """
 local there = redis.call('GET', KEYS[1])
-if there and string.match(there, '^%x+') == ARGV[1] then
-  redis.call('SET', KEYS[1], 'used', 'EX', ARGV[2])
+if not there or string.match(there, '^%x+') ~= ARGV[1] then
+  return there
 end
+redis.call('SET', KEYS[1], 'used', 'EX', ARGV[2])
+for i = 4, #ARGV, 2 do
+  redis.call('HINCRBYFLOAT', KEYS[2], ARGV[i], ARGV[i + 1])
+end
+redis.call('EXPIRE', KEYS[2], ARGV[3])
 return there
 """
 # KEYS: the challenge. ARGV: its user, how many wrong answers end it.
@@ -129,19 +136,24 @@ def answering(challenge: Challenge) -> Iterator[None]:
         yield
     except LoginSignatureError:
         with _redis_needed():
-            _run(_COUNT_WRONG, challenge, MAX_WRONG_ANSWERS)
+            _run(_COUNT_WRONG, [challenge._key], [challenge.user_id, MAX_WRONG_ANSWERS])
         raise
 
 
-def consume(challenge: Challenge) -> None:
-    """Uses a challenge up, in one step: of many callers at once, one returns.
+def consume(challenge: Challenge, tally: Tally | None = None) -> None:
+    """Uses a challenge up, in one step: of many callers at once, one returns, and that is counted.
 
     Raises:
         ChallengeReplayedError, ChallengeExpiredError, WrongChallengeError: see `check`.
         UnavailableError: Redis is away; whether the challenge is used up is not known.
     """
+    counted = tally or Tally("", {})
     with _redis_needed():
-        there = _run(_CONSUME, challenge, 2 * life_seconds())
+        there = _run(
+            _CONSUME,
+            [challenge._key, counted.key],
+            [challenge.user_id, 2 * life_seconds(), counted.kept_seconds, *counted.pairs],
+        )
     _refuse_unless_open(there, challenge)
 
 
@@ -150,9 +162,8 @@ def life_seconds() -> int:
     return extensions.get().settings.svd_challenge_ttl_sec
 
 
-def _run(script: str, challenge: Challenge, number: int) -> str | None:
-    run = extensions.get().redis.register_script(script)
-    found: str | None = run(keys=[challenge._key], args=[challenge.user_id, number])
+def _run(script: str, keys: list[str], arguments: list[str | float]) -> str | None:
+    found: str | None = extensions.get().redis.register_script(script)(keys, arguments)
     return found
 
 

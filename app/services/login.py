@@ -69,9 +69,9 @@ def complete(user_id: str, challenge_hex: str, signature_der_hex: str) -> str:
     with _counting_refusals():
         key = _check_answer(challenge, signature_der_hex)
         derived = derive(challenge, key)
-        challenges.consume(challenge)
-    kid = signer_kid.note(derived.kid)
-    login_metrics.count(Event.COMPLETE, kid, challenge.age_seconds)
+        kid = signer_kid.note(derived.kid)
+        tally = login_metrics.tally(Event.COMPLETE, kid, challenge.age_seconds)
+        challenges.consume(challenge, tally)
     return tokens.issue_svd(
         user_id,
         challenge_sha256=challenge.digest.hex(),

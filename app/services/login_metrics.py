@@ -54,15 +54,39 @@ class LoginCounts:
     ages: defaultdict[str, Ages] = field(default_factory=lambda: defaultdict(Ages))
 
 
-def count(event: Event, kid: str, age_seconds: float | None = None) -> None:
-    """Counts an event, with the age of its challenge where one was used."""
-    pipeline = extensions.get().redis.pipeline(transaction=False)
-    key = _key()
-    pipeline.hincrby(key, f"{_EVENT}:{event}:{kid}")
+@dataclass(frozen=True)
+class Tally:
+    """What is to be added to the counts: a hash in Redis, its fields, and how long it is kept.
+
+    Whoever talks to Redis anyway takes it along.
+    """
+
+    key: str
+    amounts: dict[str, float]
+    kept_seconds: int = _KEPT_SECONDS
+
+    @property
+    def pairs(self) -> list[str | float]:
+        """Fields and amounts in turn."""
+        return [part for pair in self.amounts.items() for part in pair]
+
+
+def tally(event: Event, kid: str, age_seconds: float | None = None) -> Tally:
+    """Makes the tally of an event, with the age of its challenge where one was used."""
+    amounts: dict[str, float] = {f"{_EVENT}:{event}:{kid}": 1}
     if age_seconds is not None:
-        pipeline.hincrby(key, f"{_AGE}:{bisect_left(AGE_BUCKETS, age_seconds)}:{kid}")
-        pipeline.hincrbyfloat(key, f"{_AGE}:{_SUM}:{kid}", age_seconds)
-    pipeline.expire(key, _KEPT_SECONDS)
+        amounts[f"{_AGE}:{bisect_left(AGE_BUCKETS, age_seconds)}:{kid}"] = 1
+        amounts[f"{_AGE}:{_SUM}:{kid}"] = round(age_seconds, 3)
+    return Tally(_key(), amounts)
+
+
+def count(event: Event, kid: str) -> None:
+    """Counts an event by a call of its own, if Redis takes it."""
+    counted = tally(event, kid)
+    pipeline = extensions.get().redis.pipeline(transaction=False)
+    for name, amount in counted.amounts.items():
+        pipeline.hincrbyfloat(counted.key, name, amount)
+    pipeline.expire(counted.key, counted.kept_seconds)
     try:
         pipeline.execute()
     except redis.RedisError as error:
@@ -83,11 +107,11 @@ def read() -> LoginCounts:
     for name, value in stored.items():
         family, label, kid = name.split(":", 2)
         if family == _EVENT:
-            counts.events[label, kid] = int(value)
+            counts.events[label, kid] = int(float(value))
         elif label == _SUM:
             counts.ages[kid].seconds = float(value)
         else:
-            counts.ages[kid].buckets[int(label)] = int(value)
+            counts.ages[kid].buckets[int(label)] = int(float(value))
     return counts
 
 
