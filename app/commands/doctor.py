@@ -9,7 +9,7 @@ import click
 from app.commands._console import ExitCode, as_json_option, progress, show, show_rows, with_services
 from app.domain.clock import utc_now
 from app.services import invariants as service
-from app.services import readiness
+from app.services import mailing, readiness
 from app.services.invariants import Report
 
 
@@ -63,6 +63,7 @@ def health(*, as_json: bool) -> None:
     parts = readiness.check().parts
     checks = [{"name": "settings", "status": "PASS", "details": "complete"}]
     checks += [_check(name, reason) for name, reason in parts.items()]
+    checks.append(_check("mail", mailing.find_problem()))
     if parts["database"] is None:
         checks.append(_check("pool against chain", _find_pool_problem()))
     overall = "FAIL" if any(check["status"] == "FAIL" for check in checks) else "PASS"

@@ -32,6 +32,7 @@ def _check(text: str, *, allow_display_name: bool = False) -> Address:
     try:
         checked = validate_email(
             text,
+            strict=True,
             # Whether somebody is there is for the mail server to find out, not for a request.
             check_deliverability=False,
             allow_smtputf8=False,

@@ -74,7 +74,18 @@ def test_o10_health_asks_for_nothing_that_is_not_used(manage: Manage, world: Wor
     assert shown.code == 0, shown.stdout
     assert shown.json["overallStatus"] == "PASS"
     names = [check["name"] for check in shown.json["checks"]]
-    assert {"settings", "database", "redis", "signer", "chain", "pool against chain"} <= set(names)
+    needed = {"settings", "database", "redis", "signer", "chain", "mail", "pool against chain"}
+    assert needed <= set(names)
+
+
+def test_p4_health_fails_where_mail_can_not_be_sent(manage: Manage, world: World) -> None:
+    world.configure(SMTP_PORT="1")
+
+    shown = manage("doctor", "health", "--json")
+
+    assert shown.code == 1
+    [mail] = [check for check in shown.json["checks"] if check["name"] == "mail"]
+    assert (mail["status"], mail["details"]) == ("FAIL", "no answer (ConnectionRefusedError)")
 
 
 def test_health_fails_where_the_pool_is_not_the_chains(manage: Manage, world: World) -> None:

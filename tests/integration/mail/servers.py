@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -94,6 +95,8 @@ def smtp_server(
     postbox: Postbox, *, implicit_tls: ssl.SSLContext | None = None, **options: Any
 ) -> Iterator[int]:
     """Runs an SMTP server in a thread; answers its port. `options` are aiosmtpd's."""
+    # It tells of each line that it hears.
+    logging.getLogger("mail.log").setLevel(logging.WARNING)
     loop = asyncio.new_event_loop()
 
     def protocol() -> SMTP:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bson import ObjectId
 
 from app import extensions, logs
 from app.domain.states import RecordStatus
@@ -74,7 +75,7 @@ def test_every_periodic_task_runs_in_the_worker(
     worker = start_worker()
 
     for task in Task:
-        enqueue(task)
+        enqueue(task, **({"code_id": str(ObjectId())} if task is Task.SEND_CODE else {}))
     wait_for(lambda: len(worker.lines("task")) >= len(Task))
 
     assert {line["task"]: line["outcome"] for line in worker.lines("task")} == {
