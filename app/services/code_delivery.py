@@ -28,7 +28,7 @@ _LONGEST_PAUSE_SECONDS = 120
 _RETRY_AFTER_SECONDS = 60
 _SWEEP_LIMIT = 100
 # Less than a task may take, by more than the one mail that is on its way when it ends.
-_SWEEP_SECONDS = 90
+_SWEEP_SECONDS = 60
 
 
 def deliver(code_id: ObjectId) -> MailOutcome | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from bson import ObjectId
+from pymongo.errors import ConnectionFailure
 
 from app import extensions, logs
 from app.clients.mail import MailStatus
@@ -386,3 +387,47 @@ def test_f23_without_a_mail_server_a_developer_finds_the_mail_in_a_folder(
     code = code_in(mail)
     assert code not in "\n".join(repr(vars(record)) for record in caplog.records)
     assert codes.submit(ADDRESS, code)
+
+
+def test_without_the_database_nothing_is_sent_and_nothing_lost(lab: MailLab) -> None:
+    lab.configure(DB_SERVER_SELECTION_TIMEOUT_MS="500")
+    codes.request(ADDRESS)
+    code_id = lab.row().id
+    lab.devnet.kill("database")
+    try:
+        with pytest.raises(ConnectionFailure):
+            code_delivery.deliver(code_id)
+        with pytest.raises(ConnectionFailure):
+            codes.request("other@home.example")
+    finally:
+        lab.devnet.start("database")
+
+    assert lab.mails() == []
+    assert code_delivery.sweep() == 1
+    assert codes.submit(ADDRESS, lab.codes_mailed()[0])
+
+
+def test_a_database_lost_while_sending_costs_a_second_mail_and_nothing_else(
+    lab: MailLab, own_server: None, postbox: Postbox
+) -> None:
+    port = str(extensions.get().settings.smtp_port)
+    lab.configure(DB_SERVER_SELECTION_TIMEOUT_MS="500", SMTP_PORT=port, SMTP_TIMEOUT_MS="60000")
+    postbox.pause(after_the_mail=True)
+    codes.request(ADDRESS)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(deliver, lab)
+        postbox.wait_until_reached()
+        lab.devnet.kill("database")
+        try:
+            postbox.release()
+            with pytest.raises(ConnectionFailure):
+                sending.result(timeout=60)
+        finally:
+            lab.devnet.start("database")
+
+    # Until the lease is over, the code of the mail that has arrived works.
+    assert lab.row().is_live(lab.row().requested_at)
+    lab.pass_time(extensions.get().settings.mail_lease_seconds)
+    assert code_delivery.sweep() == 1
+    assert len(postbox.mails) == 2
+    assert codes.submit(ADDRESS, code_in(postbox.mails[1]))
