@@ -127,15 +127,12 @@ class SmtpClient:
         try:
             session = _Session(self._server, self._own_name, self._timeout_seconds)
             session.prepare(self._server)
-        except (OSError, smtplib.SMTPException) as error:
+        # A ValueError is a host or a password that can't be written in ASCII.
+        except (OSError, smtplib.SMTPException, ValueError) as error:
             if session is not None:
                 session.close()
             # Its text may quote the user's name.
             raise _unavailable(error) from None
-        except ServiceUnavailableError:
-            if session is not None:
-                session.close()
-            raise
         return session
 
 
@@ -216,9 +213,7 @@ class _Session(smtplib.SMTP):
         if server.user is None or server.password is None:
             return
         if not isinstance(self.sock, ssl.SSLSocket):
-            raise ServiceUnavailableError(
-                SERVICE, "the server offers no TLS, and a password never goes in clear"
-            )
+            raise smtplib.SMTPNotSupportedError("a password never goes in clear")
         self.login(server.user, server.password)
 
     def close(self) -> None:
@@ -350,6 +345,8 @@ def _words(error: Exception) -> str:
         return f"the server answered {error.smtp_code}"
     if isinstance(error, smtplib.SMTPNotSupportedError):
         return "the server lacks STARTTLS or AUTH, which its settings ask for"
+    if isinstance(error, UnicodeError):
+        return "SMTP_HOST, SMTP_USER or SMTP_PASS can't be written in ASCII"
     return f"no answer ({type(error).__name__})"
 
 

@@ -152,6 +152,27 @@ def test_a_wrong_password_is_told_without_it(certificate: Path, postbox: Postbox
     assert problem == "login refused (535)"
 
 
+def test_what_can_not_be_written_in_ascii_is_told(certificate: Path, postbox: Postbox) -> None:
+    options = {"authenticator": check_login, "tls_context": server_context(certificate)}
+    with smtp_server(postbox, **options) as port:
+        login = {"user": USER, "password": "ein großes Wort"}
+        problem = client(port, Tls.REQUIRED, ca_file=certificate, **login).find_problem()
+    nowhere = SmtpServer("mail..example", 587, Tls.OFFERED)
+    unnamed = SmtpClient(nowhere, own_name="shop.example", timeout_seconds=1.0)
+
+    assert problem == unnamed.find_problem()
+    assert "ASCII" in str(problem)
+    assert unnamed.send(a_mail()).status is MailStatus.LATER
+
+
+def test_a_server_that_lacks_what_is_required_gets_no_mail(postbox: Postbox) -> None:
+    with smtp_server(postbox) as port:
+        outcome = client(port, Tls.REQUIRED).send(a_mail())
+
+    assert "lacks STARTTLS" in outcome.reason
+    assert postbox.mails == []
+
+
 @pytest.mark.parametrize(
     ("step", "answer", "status", "reason"),
     [
