@@ -204,7 +204,8 @@ def settle_due() -> SettleReport:
     confirmed, failed = _finish(due, records)
     waiting = [claim.id for claim in due if not _is_ended(records.get(claim.record_id))]
     ClaimIntent.look_again(waiting, now + _LOOK_AGAIN)
-    report = SettleReport(expired, confirmed, failed, len(orphans))
+    mended = sum(claim.record_id in records for claim in orphans)
+    report = SettleReport(expired, confirmed, failed, mended)
     if any(asdict(report).values()):
         logger.info("claims settled", extra={"event": "claims.settled", **asdict(report)})
     return report
@@ -271,6 +272,9 @@ def _check_owner(
 
 def _carry_out(claim: ClaimIntent) -> Approval:
     record = _store_records([claim], submission.first_attempt_at())[claim.record_id]
+    if record.status == RecordStatus.FAILED:
+        _finish([claim], {record.id: record})
+        raise PatchMovedError(record.reason)
     logger.info(
         "claim approved",
         extra={
@@ -280,9 +284,6 @@ def _carry_out(claim: ClaimIntent) -> Approval:
             "record_id": str(record.id),
         },
     )
-    if record.status == RecordStatus.FAILED:
-        _finish([claim], {record.id: record})
-        raise PatchMovedError(record.reason)
     job_id = submission.set_off(record)
     _finish([claim], AuthenticationRecord.find_outcomes([record.id]))
     return Approval(str(claim.id), str(record.id), job_id)
