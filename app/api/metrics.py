@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.registry import Collector
 
+from app import extensions
 from app.api.authentication import METRICS_KEY, METRICS_KEY_IF_REQUIRED
 from app.api.routing import route
-from app.services import counters, gauges
+from app.services import counters, gauges, login_metrics
 from app.services.counters import Counter
 from app.services.gauges import Gauges
+from app.services.login_metrics import LoginCounts
 
 metrics = APIBlueprint("metrics", __name__, abp_tags=[Tag(name="Health")])
 
@@ -32,9 +39,10 @@ _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
     errors=(503,),
 )
 def show() -> Response:
-    """Show the pool, the records and the transactions in numbers"""
+    """Show the pool, the records, the transactions and the logins in numbers"""
     registry = CollectorRegistry()
     registry.register(GaugesCollector(gauges.read()))
+    registry.register(LoginsCollector(login_metrics.read(), extensions.get().settings.deploy_sha))
     response = Response(generate_latest(registry), content_type=CONTENT_TYPE)
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -114,6 +122,33 @@ class GaugesCollector(Collector):
             "What a kilobyte of a transaction pays today.",
             read.satoshis_per_kilobyte,
         )
+
+
+class LoginsCollector(Collector):
+    """Spells what became of logins by key, which was counted by every process of a release."""
+
+    def __init__(self, counts: LoginCounts, sha: str) -> None:
+        self._counts = counts
+        self._sha = sha
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """Yields the events and the ages of challenges."""
+        events = CounterMetricFamily(
+            "patchproof_svd_events", "Logins by key.", labels=["event_type", "kid", "sha"]
+        )
+        for (event, kid), number in self._counts.events.items():
+            events.add_metric([event, kid, self._sha], number)
+        yield events
+        ages = HistogramMetricFamily(
+            "patchproof_svd_challenge_age_seconds",
+            "Age of a challenge when it was used.",
+            labels=["kid", "sha"],
+        )
+        bounds = [*(str(float(bound)) for bound in login_metrics.AGE_BUCKETS), "+Inf"]
+        for kid, age in self._counts.ages.items():
+            buckets = list(zip(bounds, accumulate(age.buckets), strict=True))
+            ages.add_metric([kid, self._sha], buckets, age.seconds)
+        yield ages
 
 
 def _one(name: str, text: str, value: float) -> GaugeMetricFamily:
