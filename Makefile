@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint format bench chaos lock clean distclean
+.PHONY: help setup demo dev test lint format bench fuzz chaos lock clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ format: setup ## Format the code and mend what can be mended
 
 bench: setup ## Measure (tests/bench, see docs/benchmarks.md)
 	@$(PY) -m pytest -s -p no:randomly -p no:logging tests/bench $(ARGS)
+
+fuzz: setup ## Send every route much more nonsense than tests do (FUZZ_EXAMPLES=1000 ARGS="-k svd")
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} $(PY) -m pytest --timeout=0 tests/contracts/test_fuzzing.py $(ARGS)
 
 chaos: setup ## Kill, stop and deceive everything (ARGS="--seed 7 --kills 200"; docs/chaos.md)
 	@$(PY) -m tests.chaos $(ARGS)

@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from app import extensions
 from app.bitcoin.addresses import parse_address
@@ -90,6 +90,13 @@ def _trimmed(max_length: int, min_length: int = 1) -> StringConstraints:
     return StringConstraints(strip_whitespace=True, min_length=min_length, max_length=max_length)
 
 
+def _documented(pattern: str, description: str, **more: int) -> WithJsonSchema:
+    """What the document says of text that is checked by code."""
+    return WithJsonSchema(
+        {"type": "string", "pattern": pattern, "description": description, **more}
+    )
+
+
 def optional(**options: Any) -> Any:
     """A field that may be left out but not be null; `model_fields_set` tells if it was there."""
     return Field(default=None, json_schema_extra=_drop_default, **options)
@@ -113,7 +120,9 @@ OwnerAddress = Annotated[
     str,
     StringConstraints(strip_whitespace=True),
     AfterValidator(_check_address),
-    Field(description="P2PKH address of the network that the service anchors on"),
+    _documented(
+        "^[1-9A-HJ-NP-Za-km-z]{25,35}$", "P2PKH address of the network that the service anchors on"
+    ),
 ]
 Txid = Annotated[
     str, AfterValidator(_check_txid), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{64}$"})
@@ -121,12 +130,15 @@ Txid = Annotated[
 SignatureHex = Annotated[
     str,
     AfterValidator(_normalise_signature),
-    Field(description="Strict DER with low S, hexadecimal, over one SHA-256 of the message"),
+    _documented(
+        "^30([0-9a-fA-F]{2}){7,71}$",
+        "Strict DER with low S, hexadecimal, over one SHA-256 of the message",
+    ),
 ]
 PublicKeyHex = Annotated[
     str,
     AfterValidator(_normalise_public_key),
-    Field(description="Compressed SEC public key, hexadecimal"),
+    _documented("^0[23][0-9a-fA-F]{64}$", "Compressed SEC public key, hexadecimal"),
 ]
 Nonce = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_check_line)]
 ClaimNonce = Annotated[
@@ -136,5 +148,10 @@ Base64Text = Annotated[
     str,
     StringConstraints(min_length=1, max_length=1024 * 1024),
     AfterValidator(_check_base64),
-    Field(description="Base64 with padding"),
+    _documented(
+        "^([0-9A-Za-z+/]{4})*([0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?$",
+        "Base64 with padding",
+        minLength=1,
+        maxLength=1024 * 1024,
+    ),
 ]
