@@ -38,3 +38,22 @@ def test_twenty_requests_for_one_uid_give_one_record_and_one_transaction(system:
     assert (record["status"], record["txid"]) == ("confirmed", txid)
     [transaction] = system.transactions(**{"records.uid_tag_id": product.uid_tag_id})
     assert transaction["txid"] == txid
+
+
+def test_twenty_requests_with_one_idempotency_key_have_one_answer(system: System) -> None:
+    [product], owner = system.make_products(1), system.make_owner()
+    before = system.envelopes().keys()
+    start = threading.Barrier(REQUESTS)
+
+    def register() -> Submitted:
+        start.wait(timeout=10)
+        return system.client.register(
+            product.product, owner.address, product.metadata, idempotency_key=product.uid_tag_id
+        )
+
+    answers = at_once([register] * REQUESTS, threads=REQUESTS)
+    assert len({answer.pending_id for answer in answers}) == 1
+    assert Counter(answer.is_replayed for answer in answers) == {True: 19, False: 1}
+    txid = system.confirm(answers[0])
+    assert system.envelopes().keys() - before == {txid}
+    assert len(system.records(uid_tag_id=product.uid_tag_id)) == 1

@@ -71,7 +71,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class VerificationDetails:
-    """What verify has checked. `txid` is the transaction on the chain, None in no block yet."""
+    """What verify has checked. `txid` is on the chain; `block_height` is None until it is mined."""
 
     issuer_signature_valid: bool
     txid: str

@@ -103,6 +103,14 @@ class Credentials(AuthBase):
 NOBODY = Credentials()
 
 
+class AnswerTooLongError(requests.RequestException):
+    """More bytes than any answer of the service has."""
+
+
+class AnswerTooSlowError(requests.RequestException):
+    """Bytes came all the time, and not the last one."""
+
+
 class Transport:
     """Speaks to the service at one base URL; threads may share it."""
 
@@ -241,9 +249,9 @@ def _read_body(response: requests.Response, deadline: float) -> bytes:
         parts.append(part)
         size += len(part)
         if size > MAX_ANSWER_BYTES:
-            raise requests.exceptions.ContentDecodingError("the answer is too long")
+            raise AnswerTooLongError
         if time.monotonic() > deadline:
-            raise requests.ReadTimeout("the answer took too long")
+            raise AnswerTooSlowError
     return b"".join(parts)
 
 

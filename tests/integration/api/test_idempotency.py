@@ -177,6 +177,16 @@ def test_p2_twenty_at_once_after_a_day_are_one_registration(
     assert AuthenticationRecord.objects.count() == 2
 
 
+def test_p2_two_requests_with_one_key_at_once_are_one_and_refusals(caller: Caller) -> None:
+    caller.start(JOBS_ASYNC="1")
+    bodies = [registration(f"NFC_UID_00{number % 2}") for number in range(20)]
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(lambda body: post(caller, body), bodies))
+    assert Counter(answer.status_code for answer in answers) == {202: 10, 422: 10}
+    assert len({a.json["pendingId"] for a in answers if a.status_code == 202}) == 1
+    assert AuthenticationRecord.objects.count() == 1
+
+
 def test_p2_twenty_at_once_in_synchronous_mode(caller: Caller) -> None:
     caller.lab.fill_pool(2)
     before = caller.lab.accepted_count()

@@ -14,6 +14,7 @@ import pytest
 
 from patchproof_client import (
     AlreadyRegisteredError,
+    ClaimEndedError,
     ClientClosedError,
     IdempotencyError,
     Network,
@@ -364,6 +365,22 @@ def test_waiting_does_not_sit_out_what_will_not_change(
     with pytest.raises((PatchProofError, ServerError)) as failed:
         client.wait_until_confirmed(SUBMITTED, timeout_seconds=60, polling=QUICK_POLLING)
     assert not isinstance(failed.value, StillPendingError)
+
+
+@pytest.mark.parametrize("status", ["failed", "expired"])
+def test_waiting_for_a_claim_ends_with_it(
+    client: PatchProofClient, scripted: ScriptedServer, status: str
+) -> None:
+    standing = {"id": "c1", "txid": None, "error": "moved", "approvedBy": None}
+    scripted.prepare(
+        json_reply({**standing, "status": "pending"}),
+        CUT,
+        json_reply({**standing, "status": "approved"}),
+        json_reply({**standing, "status": status}),
+    )
+    with pytest.raises(ClaimEndedError, match=f"the claim c1 has {status}: moved") as ended:
+        client.wait_for_claim("c1", timeout_seconds=60, polling=QUICK_POLLING)
+    assert ended.value.status == status
 
 
 def test_what_is_confirmed_already_is_not_asked_for(
