@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint format bench fuzz chaos lock clean distclean
+.PHONY: help setup demo dev test vectors lint format bench fuzz chaos lock clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,10 @@ dev: setup ## Run the whole system in the foreground with its logs; Ctrl-C stops
 
 test: setup ## Run every test
 	@$(PY) -m pytest $(ARGS)
+
+vectors: setup ## Run the public vectors through every check (PATCHPROOF_VECTORS names the folder)
+	@test -d "$$PATCHPROOF_VECTORS" || { echo "PATCHPROOF_VECTORS names no folder" >&2; exit 2; }
+	@$(PY) -m pytest tests/unit/*/test_public_vectors.py $(ARGS)
 
 lint: setup ## Check style, formatting, types and the direction of imports
 	@$(PY) -m ruff check .
