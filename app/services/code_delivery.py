@@ -33,10 +33,7 @@ _SWEEP_SECONDS = 60
 
 def deliver(code_id: ObjectId) -> MailOutcome | None:
     """Tries to send the code of a request; None when it is sent, being sent, not due or gone."""
-    code = VerificationCode.find(code_id)
-    if code is None or not code.is_due(utc_now()):
-        return None
-    return _send(code, tries=extensions.get().settings.mail_max_attempts)
+    return _send_if_due(code_id, tries=extensions.get().settings.mail_max_attempts)
 
 
 def deliver_now(code_id: ObjectId) -> None:
@@ -46,8 +43,7 @@ def deliver_now(code_id: ObjectId) -> None:
         MailRefusedError: the mail server does not take mail for this address.
         MailUnavailableError: the mail server is away.
     """
-    code = VerificationCode.find(code_id)
-    outcome = None if code is None else _send(code, tries=1)
+    outcome = _send_if_due(code_id, tries=1)
     if outcome is None or outcome.may_have_arrived:
         return
     if outcome.status is MailStatus.REFUSED:
@@ -83,6 +79,11 @@ def lease() -> timedelta:
 
 def _is_over(started: float) -> bool:
     return time.monotonic() - started > _SWEEP_SECONDS
+
+
+def _send_if_due(code_id: ObjectId, *, tries: int) -> MailOutcome | None:
+    code = VerificationCode.find(code_id)
+    return _send(code, tries=tries) if code is not None and code.is_due(utc_now()) else None
 
 
 def _send(code: VerificationCode, *, tries: int) -> MailOutcome | None:

@@ -354,6 +354,33 @@ def test_synchronous_sending_is_over_when_the_caller_is_answered(lab: MailLab) -
     assert codes.submit(ADDRESS, lab.codes_mailed()[0])
 
 
+def test_synchronous_requests_at_once_leave_one_code_that_works(lab: MailLab) -> None:
+    lab.configure(JOBS_ASYNC="0")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(codes.request, [ADDRESS] * 8))
+
+    row = lab.row()
+    assert row.status == CodeStatus.SENT
+    [live] = [mail for mail in lab.mails() if str(row.turn_id) in mail["Message-ID"]]
+    assert codes.submit(ADDRESS, code_in(live))
+
+
+def test_a_synchronous_request_does_not_repeat_a_sending_that_is_on_its_way(
+    lab: MailLab, own_server: None, postbox: Postbox
+) -> None:
+    postbox.pause()
+    codes.request(ADDRESS)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(code_delivery.deliver_now, lab.row().id)
+        postbox.wait_until_reached()
+        code_delivery.deliver_now(lab.row().id)
+        postbox.release()
+        sending.result(timeout=60)
+
+    assert len(postbox.mails) == 1
+    assert codes.submit(ADDRESS, code_in(postbox.mails[0]))
+
+
 def test_synchronous_failure_is_told_and_leaves_nothing_live(
     lab: MailLab, own_server: None, postbox: Postbox
 ) -> None:
