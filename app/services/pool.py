@@ -21,8 +21,9 @@ _SPREAD = 32
 def lock(needs: Mapping[ObjectId, Need], *, key_identifier: str) -> dict[ObjectId, list[Utxo]]:
     """Locks outputs under each lock id; answers those that could be paid for, with their outputs.
 
-    A round is three queries whatever the number of transactions. Whoever is missing in the answer
-    found nothing left that pays for it.
+    A round is a draw and an update whatever the number of transactions, and two queries more where
+    the draw does not suffice or others were faster. Whoever is missing in the answer found nothing
+    left that pays for it.
     """
     locked: dict[ObjectId, list[Utxo]] = {}
     for _ in range(_ROUNDS):
