@@ -45,7 +45,7 @@ class MissingCredentialsError(PatchProofError):
 class NoAnswerError(PatchProofError):
     """No whole answer came in time.
 
-    `was_sent` is False where no connection was made, so that the service can't have acted.
+    `was_sent` is False where no try made a connection, so that the service can't have acted.
     """
 
     def __init__(self, reason: str, *, request_id: str, was_sent: bool) -> None:

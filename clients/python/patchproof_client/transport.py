@@ -145,7 +145,7 @@ class Transport:
         request_id = str(uuid4())
         budget = self.policy.max_elapsed_seconds
         deadline = time.monotonic() + min(budget, call.budget_seconds or budget)
-        retry = 0
+        retry, may_have_acted = 0, False
         while True:
             self.pause(0)
             outcome = self._try(call, credentials, request_id, deadline)
@@ -153,14 +153,14 @@ class Transport:
                 return outcome
             pause = max(self.policy.delay_seconds(retry), _asked_pause(outcome))
             left = deadline - time.monotonic() - pause
-            retry += 1
-            if (
-                retry >= self.policy.tries
-                or left < SHORTEST_TRY_SECONDS
-                or not _may_retry(call, outcome)
-            ):
+            has_time = retry + 1 < self.policy.tries and left >= SHORTEST_TRY_SECONDS
+            may_have_acted |= not _has_done_nothing(outcome)
+            if not has_time or not _may_retry(call, outcome):
+                if isinstance(outcome, NoAnswerError):
+                    outcome.was_sent = may_have_acted
                 # Outside of any `except`: an error of requests holds the request and its headers.
                 raise outcome
+            retry += 1
             logger.info("%s %s again in %.1f s: %s", call.method, call.path, pause, outcome)
             self.pause(pause)
 
@@ -217,12 +217,14 @@ def is_passing(error: PatchProofError) -> bool:
 
 def _may_retry(call: Call, error: PatchProofError) -> bool:
     """Whether the same call may be sent again without doing anything twice."""
-    has_done_nothing = (
-        isinstance(error, RateLimitedError)
-        or _is_in_progress(error)
-        or (isinstance(error, NoAnswerError) and not error.was_sent)
-    )
-    return is_passing(error) and (call.is_repeatable or has_done_nothing)
+    return is_passing(error) and (call.is_repeatable or _has_done_nothing(error))
+
+
+def _has_done_nothing(error: PatchProofError) -> bool:
+    """Whether it is certain that the service did not act on this try."""
+    if isinstance(error, NoAnswerError):
+        return not error.was_sent
+    return isinstance(error, RateLimitedError) or _is_in_progress(error)
 
 
 def _is_in_progress(error: PatchProofError) -> bool:

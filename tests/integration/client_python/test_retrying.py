@@ -152,6 +152,20 @@ def test_a_service_that_is_not_there_is_asked_again_and_nothing_was_sent() -> No
     assert not failed.value.was_sent
 
 
+def test_first_try_that_was_sent_is_not_forgotten(
+    client: PatchProofClient, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.prepare(CUT)
+    # Between the tries the service goes away for good.
+    monkeypatch.setattr(
+        client._transport, "pause", lambda seconds: scripted.close() if seconds else None
+    )
+    with pytest.raises(NoAnswerError) as failed:
+        register(client)
+    assert len(scripted.seen) == 1
+    assert failed.value.was_sent
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 500])
 def test_other_refusals_are_final(
     client: PatchProofClient, scripted: ScriptedServer, status: int
