@@ -15,6 +15,7 @@ SECURITY_HEADERS = {
 STRICT_TRANSPORT_SECURITY = "max-age=15768000"
 # What pages of other origins may read of an answer besides its type and caching.
 EXPOSED_HEADERS = (
+    "Idempotent-Replayed",
     "Location",
     "RateLimit-Limit",
     "RateLimit-Policy",

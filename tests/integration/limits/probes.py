@@ -30,6 +30,9 @@ from app.errors import UnauthorizedError
 RIGHT_CODE = "123456"
 
 
+ANYBODY: dict[str, Any] = {"authentication": ANYONE, "responses": {}}
+
+
 class UserBody(BaseModel):
     """Unknown fields are dropped, as on the routes of the contract."""
 
@@ -44,21 +47,21 @@ class IdentifierBody(BaseModel):
 def make_blueprint() -> APIBlueprint:
     """A blueprint for one application."""
     probes = APIBlueprint("probes", __name__, url_prefix="/probe")
-    anyone: dict[str, Any] = {"authentication": ANYONE, "responses": {}}
+    _add_logins(probes)
+    _add_others(probes)
+    return probes
 
-    @route(probes, "POST", "/begin", limits=(PUBLIC, SVD_BEGIN), **anyone)
+
+def _add_logins(probes: APIBlueprint) -> None:
+    @route(probes, "POST", "/begin", limits=(PUBLIC, SVD_BEGIN), **ANYBODY)
     def begin(body: UserBody) -> Response:
         return answer({})
 
-    @route(probes, "GET", "/kid", limits=(PUBLIC_READING,), **anyone)
+    @route(probes, "GET", "/kid", limits=(PUBLIC_READING,), **ANYBODY)
     def kid() -> Response:
         return answer({})
 
-    @route(probes, "GET", "/read", limits=(READING,), **anyone)
-    def read() -> Response:
-        return answer({})
-
-    @route(probes, "POST", "/request", limits=(AUTH_ADDRESS, AUTH_REQUEST), **anyone)
+    @route(probes, "POST", "/request", limits=(AUTH_ADDRESS, AUTH_REQUEST), **ANYBODY)
     def request_code(body: IdentifierBody) -> Response:
         return answer({})
 
@@ -67,18 +70,26 @@ def make_blueprint() -> APIBlueprint:
         "POST",
         "/submit",
         limits=(AUTH_ADDRESS, AUTH_SUBMIT, AUTH_SUBMIT_IDENTIFIER),
-        **anyone,
+        **ANYBODY,
     )
     def submit(body: IdentifierBody) -> Response:
         if body.code != RIGHT_CODE:
             raise UnauthorizedError("wrong code")
         return answer({})
 
+
+def _add_others(probes: APIBlueprint) -> None:
+    @route(probes, "GET", "/read", limits=(READING,), **ANYBODY)
+    def read() -> Response:
+        return answer({})
+
     @route(probes, "POST", "/write", authentication=API_KEY, responses={}, limits=(WRITING,))
     def write() -> Response:
         return answer({})
 
-    return probes
+    @route(probes, "GET", "/fail", limits=(READING,), **ANYBODY)
+    def fail() -> Response:
+        raise ZeroDivisionError("a defect")
 
 
 class Probes:

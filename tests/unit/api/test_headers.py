@@ -8,6 +8,8 @@ import pytest
 from flask import request
 from flask.testing import FlaskClient
 
+from app.api.headers import EXPOSED_HEADERS
+
 PRODUCTION = {
     "APP_ENV": "production",
     "MONGODB_URI": "mongodb://user:password@127.0.0.1:1/?directConnection=true",
@@ -66,6 +68,27 @@ def test_preflight_needs_no_key(client: FlaskClient) -> None:
     assert response.status_code == 200
     assert response.headers["Access-Control-Allow-Methods"] == "GET,HEAD,PUT,PATCH,POST,DELETE"
     assert response.headers["Access-Control-Allow-Headers"] == "content-type,x-api-key"
+
+
+def test_f29_a_refused_preflight_is_no_error(production: FlaskClient) -> None:
+    response = production.options(
+        "/api/svd/begin",
+        headers={
+            "Origin": "https://evil.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type",
+        },
+    )
+    assert response.status_code == 200
+    assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
+    assert "Origin" in response.headers["Vary"]
+
+
+def test_pages_may_read_what_tells_them_how_to_go_on(client: FlaskClient) -> None:
+    response = client.get("/nothing", headers={"Origin": "http://localhost:5173"})
+    exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+    assert set(exposed) == set(EXPOSED_HEADERS)
+    assert {"Location", "Retry-After", "X-Request-Id", "RateLimit-Policy"} <= set(exposed)
 
 
 @pytest.mark.parametrize("path", PATHS)
