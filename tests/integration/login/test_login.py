@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,11 @@ import jwt
 import pytest
 
 from app import extensions
+from app.bitcoin.keys import PublicKey
+from app.clients.kms import KmsClient
 from app.domain import svd
 from app.domain.clock import utc_now
+from app.models.svd_key import SvdKey
 from app.services import challenges, signer_kid
 from app.services.challenges import Challenge, Purpose
 from tests.integration.api.caller import Caller
@@ -130,6 +134,41 @@ def test_a_user_without_a_key_is_told_so_whatever_else_is_wrong(
         for signature in (None, "30" * 35):
             response = nobody.complete(challenge, signature)
             assert code_of(response) == (400, "SVD_NO_PMC")
+
+
+def test_s10_a_user_without_a_key_costs_the_same_work(
+    caller: Caller, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted and not timed: commands of Redis, questions to the database, curve operations."""
+    work: Counter[str] = Counter()
+
+    def counted(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def counting(*arguments: Any, **options: Any) -> Any:
+            work[name] += 1
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    counted(PublicKey, "verify")
+    counted(PublicKey, "add")
+    counted(SvdKey, "find_login_key")
+    counted(KmsClient, "derive")
+    shared: Any = extensions.get().redis
+    seen = []
+    for somebody in (person, Person(caller)):
+        for signature in ("30" * 35, "3006020101020101"):
+            challenge = somebody.begin()
+            work.clear()
+            shared.config_resetstat()
+            assert somebody.complete(challenge, signature).status_code in (400, 401)
+            stats = shared.info("commandstats")
+            # Windows of limits begin and end when it is their time.
+            calls = {name: stats[f"cmdstat_{name}"]["calls"] for name in ("get", "set", "evalsha")}
+            seen.append((dict(work), calls))
+    assert seen[:2] == seen[2:]
+    assert seen[1][0] == {"find_login_key": 1, "add": 1, "verify": 1}
 
 
 def test_s7_a_challenge_of_another_user_is_bad(caller: Caller, person: Person) -> None:
