@@ -79,6 +79,10 @@ def _add_logins(probes: APIBlueprint) -> None:
 
 
 def _add_others(probes: APIBlueprint) -> None:
+    @route(probes, "GET", "/free", **ANYBODY)
+    def free() -> Response:
+        return answer({})
+
     @route(probes, "GET", "/read", limits=(READING,), **ANYBODY)
     def read() -> Response:
         return answer({})
