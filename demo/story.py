@@ -227,7 +227,7 @@ class Story:
                 block_height=event.block_height,
                 fee_satoshis=on_chain[event.anchor_txid].transaction.fee_satoshis,
                 milliseconds=round(patch.milliseconds[event.txid], 1),
-                owner=event.owner,
+                owner=event.owner or "erased",
             )
             for event in events
         ]

@@ -44,6 +44,7 @@ def _event(event: CustodyEvent) -> dict[str, Any]:
         "anchor_txid": event.anchor_txid,
         "owner": event.owner,
         "moved_by": event.moved_by,
+        "erased": event.erased,
         "prev_txid": event.prev_txid,
         "occurred_at": iso_timestamp(event.occurred_at),
         "block_height": event.block_height,

@@ -7,7 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from werkzeug.exceptions import HTTPException
 
-from app.api.answers import answer
+from app.api.answers import answer, iso_timestamp
 from app.api.authentication import ANYONE
 from app.api.errors import answer_error
 from app.api.limits import READING
@@ -51,6 +51,16 @@ def verify(path: UidPath) -> Response:
                 "blockHeight": result.block_height,
                 "confirmations": result.confirmations,
                 "findings": result.findings,
+                "erased": [
+                    {
+                        "txid": each.head,
+                        "parts": each.pieces,
+                        "erasedAt": None
+                        if each.erased_at is None
+                        else iso_timestamp(each.erased_at),
+                    }
+                    for each in result.erased
+                ],
             },
         }
     )

@@ -1,7 +1,12 @@
-"""Checks a line of custody from the evidence that was kept, without trusting who kept it."""
+"""Checks a line of custody from the evidence that was kept, without trusting who kept it.
+
+What was erased of a record can't be checked: its digest, and whatever the erased parts prove. All
+that is left is held against the chain as ever, and so is every other record of the line.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +25,15 @@ from app.domain.envelope import (
 )
 from app.domain.inclusion import Inclusion, find_inclusion_problem
 from app.domain.messages import is_signed_by, transfer_message
-from app.domain.records import Custody, PosClaim, RecordContent, RecordKind
+from app.domain.records import (
+    Custody,
+    OwnerWord,
+    Piece,
+    PosClaim,
+    RecordContent,
+    RecordKind,
+    without,
+)
 
 _NOT_SIGNED_OVER = "the owner before did not sign it over"
 
@@ -33,12 +46,12 @@ class BrokenLineError(ValueError):
 class CustodyLink:
     """One record of the line with the transaction that anchors it, as they are stored.
 
-    `inclusion` is None while the transaction is not mined.
+    `inclusion` is None while the transaction is not mined, `salt` where something was erased.
     """
 
     head: str
     content: RecordContent
-    salt: bytes
+    salt: bytes | None
     digest: str
     issuer_pubkey: str
     issuer_signature: str
@@ -74,12 +87,19 @@ def order_line(links: Iterable[CustodyLink], head: str) -> list[CustodyLink]:
 
 
 def is_endorsed(link: CustodyLink, issuer_keys: Iterable[str]) -> bool:
-    """Tells whether one of the pinned issuer keys, compressed hex, signed this record."""
-    if link.issuer_pubkey not in {key.lower() for key in issuer_keys}:
+    """Tells whether one of the pinned issuer keys, compressed hex, signed this record.
+
+    It can't be told of a transfer whose owner was erased.
+    """
+    if link.content.is_endorsement_erased:
         return False
-    return is_signed_by(
+    return _names_pinned_key(link, issuer_keys) and is_signed_by(
         link.issuer_pubkey, link.issuer_signature, link.content.endorsement_message()
     )
+
+
+def _names_pinned_key(link: CustodyLink, issuer_keys: Iterable[str]) -> bool:
+    return link.issuer_pubkey in {key.lower() for key in issuer_keys}
 
 
 def check_line(
@@ -102,12 +122,14 @@ def _check(
     link: CustodyLink, previous: CustodyLink | None, keys: Sequence[str], network: Network
 ) -> Iterable[str]:
     content = link.content
-    if not is_endorsed(link, keys):
+    # Without what the issuer signed the signature is held against the chain only.
+    is_signed = _names_pinned_key if content.is_endorsement_erased else is_endorsed
+    if not is_signed(link, keys):
         yield "no pinned issuer key signed it"
     if sha256_hex(canonical_json(content.metadata)) != content.metadata_sha256:
         yield "its metadata is not what was signed"
     public_view = content.public_view(link.issuer_pubkey, link.issuer_signature)
-    if record_digest(link.salt, public_view) != link.digest:
+    if not content.erased and record_digest(link.salt or b"", public_view) != link.digest:
         yield "its digest is not that of the record"
     if not _is_anchored(link):
         yield "its transaction does not carry it"
@@ -131,49 +153,66 @@ def _is_anchored(link: CustodyLink) -> bool:
         ]
     except (BitcoinFormatError, InvalidEnvelopeError):
         return False
-    content = link.content
-    allowed = {
-        commitment_payload(link.digest, link.issuer_pubkey, link.issuer_signature, link.prev_head),
-        canonical_json(content.public_view(link.issuer_pubkey, link.issuer_signature)),
-    }
     return transaction.txid == link.txid == link.head and any(
-        envelope.kind is Kind(content.kind.value) and envelope.payload in allowed
+        envelope.kind is Kind(link.content.kind.value) and _is_carried(link, envelope.payload)
         for envelope in envelopes
     )
 
 
+def _is_carried(link: CustodyLink, payload: bytes) -> bool:
+    content = link.content
+    commitment = commitment_payload(
+        link.digest, link.issuer_pubkey, link.issuer_signature, link.prev_head
+    )
+    public_view = canonical_json(content.public_view(link.issuer_pubkey, link.issuer_signature))
+    if payload == commitment or not content.erased:
+        return payload in (commitment, public_view)
+    try:
+        # Where the chain shows the record it still shows what was erased here.
+        return canonical_json(without(json.loads(payload), content.erased)) == public_view
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
+
+
 def _check_handover(link: CustodyLink, previous: CustodyLink, network: Network) -> Iterable[str]:
     """What was kept of a handover holds, all of it; a claim stands in for an owner's word."""
-    custody = link.content.custody
-    if custody is None or not (custody.owner_word or custody.claim):
+    custody, erased = link.content.custody, link.content.erased
+    if custody is None:
         yield _NOT_SIGNED_OVER
         return
-    if custody.owner_word is not None and not _is_signed_over(link, custody, previous, network):
+    word, claim, before = custody.owner_word, custody.claim, previous.content.owner
+    if not (word or claim or erased & {Piece.OWNER_WORD, Piece.CLAIM}):
         yield _NOT_SIGNED_OVER
-    if custody.claim is not None:
-        if custody.claim.previous_owner != previous.content.owner:
+    if word is not None and not _is_signed_over(link, custody, word, before, network):
+        yield _NOT_SIGNED_OVER
+    if claim is not None:
+        is_known = Piece.PREVIOUS_OWNER not in erased and Piece.OWNER not in previous.content.erased
+        if is_known and claim.previous_owner != before:
             yield "it names another owner before than there was"
-        if not _is_claimed(link.content, custody.claim, network):
+        if not _is_claimed(link.content, claim, network):
             yield "its owner did not claim it"
 
 
 def _is_signed_over(
-    link: CustodyLink, custody: Custody, previous: CustodyLink, network: Network
+    link: CustodyLink, custody: Custody, word: OwnerWord, before: str | None, network: Network
 ) -> bool:
-    word = custody.owner_word
-    if word is None or word.signed_txid.lower() != custody.prev_txid:
+    """Tells whether the owner before signed it over; of an erased one, whether their key did."""
+    owner = link.content.owner
+    if owner is None or word.signed_txid.lower() != custody.prev_txid:
         return False
     try:
-        owner = PublicKey.from_hex(word.public_key_hex).address(network)
+        signer = PublicKey.from_hex(word.public_key_hex).address(network)
     except BitcoinFormatError:
         return False
-    message = transfer_message(link.content.uid_tag_id, word.signed_txid, link.content.owner)
-    return owner == previous.content.owner and is_signed_by(
+    message = transfer_message(link.content.uid_tag_id, word.signed_txid, owner)
+    return before in (None, signer) and is_signed_by(
         word.public_key_hex, word.signature_der_hex, message
     )
 
 
 def _is_claimed(content: RecordContent, kept: PosClaim, network: Network) -> bool:
+    if content.owner is None:
+        return False
     claim = Claim(
         content.uid_tag_id,
         content.owner,

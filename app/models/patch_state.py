@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 from mongoengine import DateTimeField, Document, ObjectIdField, StringField
@@ -31,6 +31,12 @@ class PatchState(Document):
     @classmethod
     def find(cls, uid_tag_id: str) -> PatchState | None:
         return cls.objects(uid_tag_id=uid_tag_id).first()
+
+    @classmethod
+    def find_all(cls, uid_tag_ids: Collection[str]) -> dict[str, PatchState]:
+        """Answers the states of these patches by uid."""
+        found = cls.objects(uid_tag_id__in=list(uid_tag_ids)) if uid_tag_ids else ()
+        return {state.uid_tag_id: state for state in found}
 
     @classmethod
     def advance_each(cls, records: Sequence[AnchoredField]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from mongoengine import (
     EmbeddedDocument,
     EmbeddedDocumentField,
     IntField,
+    ListField,
     LongField,
     NotUniqueError,
     ObjectIdField,
@@ -22,8 +23,8 @@ from mongoengine import (
 from pymongo import UpdateOne
 
 from app.domain.clock import utc_now
-from app.domain.records import Custody, OwnerWord, PosClaim, RecordContent, RecordKind
-from app.domain.states import RECORD_MOVES, RecordEvent, RecordStatus
+from app.domain.records import Custody, OwnerWord, Piece, PosClaim, RecordContent, RecordKind
+from app.domain.states import RECORD_MOVES, RECORD_TERMINAL, RecordEvent, RecordStatus
 from app.models.base import StatefulDocument
 from app.models.transaction import AnchoredField, ChainTransaction
 
@@ -43,7 +44,10 @@ class ClaimField(EmbeddedDocument):
     nonce = StringField(required=True)
 
     @property
-    def content(self) -> PosClaim:
+    def content(self) -> PosClaim | None:
+        """The claim, None where it was erased: what is left then only says that there was one."""
+        if self.public_key_hex is None and self.signature is None:
+            return None
         return PosClaim(
             self.previous_owner,
             self.approved_by,
@@ -87,6 +91,8 @@ class AuthenticationRecord(StatefulDocument):
     `next_attempt_at` is set while there is something to do for it and unset at the end.
     `idempotency_key` and `request_sha256` are hashes of a key that the caller chose and of what was
     asked with it: stored with the record, they let it answer when the same request comes again.
+    `erased` names what was erased of it later, for people who asked for that; its salt goes along,
+    so that nobody confirms by the digest whom they guess.
     """
 
     kind = StringField(required=True, choices=[k.value for k in RecordKind])
@@ -119,6 +125,8 @@ class AuthenticationRecord(StatefulDocument):
     created_at = DateTimeField(default=utc_now)
     updated_at = DateTimeField(default=utc_now)
     confirmed_at = DateTimeField()
+    erased = ListField(StringField(choices=[piece.value for piece in Piece]))
+    erased_at = DateTimeField()
 
     moves: ClassVar = RECORD_MOVES
     meta: ClassVar[dict[str, Any]] = {
@@ -131,6 +139,9 @@ class AuthenticationRecord(StatefulDocument):
             {"fields": ["transaction_id"], "sparse": True},
             {"fields": ["next_attempt_at"], "sparse": True},
             ["uid_tag_id", "created_at"],
+            # For people who ask what is held about them.
+            {"fields": ["owner"], "sparse": True},
+            {"fields": ["custody.prev_txid"], "sparse": True},
         ],
     }
 
@@ -145,6 +156,7 @@ class AuthenticationRecord(StatefulDocument):
             owner=self.owner,
             ts=self.ts,
             custody=None if self.custody is None else self.custody.content,
+            erased=frozenset(Piece(each) for each in self.erased),
         )
 
     def public_view(self) -> dict[str, Any]:
@@ -197,6 +209,87 @@ class AuthenticationRecord(StatefulDocument):
         """Finds records by their ids, with no more than how far they are."""
         found = cls.objects(id__in=list(ids)).only("status", "head", "reason") if ids else ()
         return {record.id: record for record in found}
+
+    @classmethod
+    def list_owned(
+        cls, addresses: Sequence[str], *, after: ObjectId | None, limit: int
+    ) -> list[AuthenticationRecord]:
+        """Lists records whose owner has one of these addresses, by their ids, from one id on."""
+        owned = cls.objects(owner__in=list(addresses))
+        if after is not None:
+            owned = owned.filter(id__gt=after)
+        return list(owned.order_by("id").limit(limit))
+
+    @classmethod
+    def list_following(cls, heads: Sequence[str]) -> list[AuthenticationRecord]:
+        """Lists transfers that continue, or would have continued, these heads."""
+        return list(cls.objects(custody__prev_txid__in=list(heads))) if heads else []
+
+    @classmethod
+    def erase_handovers(cls, records: Sequence[AuthenticationRecord]) -> int:
+        """Erases from transfers that have ended what is the owner's before: word and address."""
+        return cls._erase(
+            (record, pieces, dict.fromkeys(_HANDOVER_FIELDS, 1))
+            for record in records
+            if (pieces := record.pieces_of_handover())
+        )
+
+    @classmethod
+    def erase_owners(cls, records: Sequence[AuthenticationRecord]) -> int:
+        """Erases from records that have ended their owner, and what would confirm a guess of it.
+
+        That is also the word of the owner before, who has signed the address, and hashes of the
+        request that named it.
+        """
+        return cls._erase(
+            (record, record.pieces_of_owner(), dict.fromkeys(_OWNER_FIELDS, 1))
+            for record in records
+        )
+
+    def pieces_of_handover(self) -> list[Piece]:
+        """What the record still has of the owner before."""
+        if self.custody is None:
+            return []
+        claim = self.custody.claim
+        there = {
+            Piece.OWNER_WORD: self.custody.current_owner_signature is not None,
+            Piece.PREVIOUS_OWNER: claim is not None and claim.previous_owner is not None,
+        }
+        return [piece for piece, is_there in there.items() if is_there]
+
+    def pieces_of_owner(self) -> list[Piece]:
+        """What the record still has that names its owner, or would confirm a guess."""
+        custody = self.custody
+        there = {
+            Piece.OWNER: self.owner is not None,
+            Piece.OWNER_WORD: custody is not None and custody.current_owner_signature is not None,
+            Piece.CLAIM: custody is not None
+            and custody.claim is not None
+            and custody.claim.signature is not None,
+        }
+        return [piece for piece, is_there in there.items() if is_there]
+
+    @classmethod
+    def _erase(
+        cls, parts: Iterable[tuple[AuthenticationRecord, Sequence[Piece], dict[str, int]]]
+    ) -> int:
+        """Erases in one round trip; a record that has not ended, or lost it all before, stays."""
+        ended = {"$in": [status.value for status in RECORD_TERMINAL]}
+        now = utc_now()
+        operations = [
+            UpdateOne(
+                {"_id": record.id, "status": ended},
+                {
+                    "$unset": fields,
+                    "$addToSet": {"erased": {"$each": [piece.value for piece in pieces]}},
+                    "$set": {"erased_at": now, "updated_at": now},
+                },
+            )
+            for record, pieces, fields in parts
+        ]
+        if not operations:
+            return 0
+        return int(cls._get_collection().bulk_write(operations, ordered=False).modified_count)
 
     @classmethod
     def is_waiting(cls, record_id: str) -> bool:
@@ -439,3 +532,19 @@ _UNSET_ANCHOR = {
     "unset__issuer_pubkey": True,
 }
 _UNSET_ALL = {**_UNSET_ANCHOR, "unset__active_key": True, "unset__next_attempt_at": True}
+_HANDOVER_FIELDS = (
+    "salt",
+    "custody.signed_txid",
+    "custody.current_owner_pubkey",
+    "custody.current_owner_signature",
+    "custody.claim.previous_owner",
+)
+# What is left of a claim says that there was one.
+_OWNER_FIELDS = (
+    "owner",
+    *_HANDOVER_FIELDS,
+    *(f"custody.claim.{name}" for name in ("public_key_hex", "signature", "ts", "nonce")),
+    "custody.claim.approved_by",
+    "idempotency_key",
+    "request_sha256",
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 from mongoengine import (
+    BooleanField,
     DateTimeField,
     Document,
     EmbeddedDocument,
@@ -40,6 +41,7 @@ class ReplacedKey(EmbeddedDocument):
     revoked_by = StringField()
     replaced_at = DateTimeField(required=True)
     replaced_by = StringField(required=True)
+    is_proven = BooleanField(default=False)
 
 
 class SvdKey(Document):
@@ -53,6 +55,9 @@ class SvdKey(Document):
     registered_at = DateTimeField(default=utc_now)
     revoked_at = DateTimeField()
     revoked_by = StringField()
+    # Whether it has signed for this user when it came here. One that has not may be somebody
+    # else's: whoever logs in with it shows that it is theirs.
+    is_proven = BooleanField(default=False)
     history = EmbeddedDocumentListField(ReplacedKey)
 
     meta: ClassVar[dict[str, Any]] = {
@@ -92,10 +97,11 @@ class SvdKey(Document):
         )
         return bool(standing.update_one(set__revoked_at=utc_now(), set__revoked_by=by))
 
-    def replace(self, public_key_hex: str, by: str) -> bool:
+    def replace(self, public_key_hex: str, by: str, *, is_proven: bool) -> bool:
         """Puts another key in the place of this one, and this one into the history.
 
-        False when this one was ended or replaced meanwhile: the history lacks nothing then.
+        `is_proven` where both keys have signed that. False when this one was ended or replaced
+        meanwhile: the history lacks nothing then.
 
         Raises:
             DuplicateSvdKeyError: another user has the new key.
@@ -106,9 +112,13 @@ class SvdKey(Document):
             "revoked_at": self.revoked_at,
         }
         changes = {
-            "$set": {"public_key_hex": public_key_hex, "registered_at": utc_now()},
+            "$set": {
+                "public_key_hex": public_key_hex,
+                "registered_at": utc_now(),
+                "is_proven": is_proven,
+            },
             "$unset": {"revoked_at": "", "revoked_by": ""},
-            "$push": {"history": self._replaced(by).to_mongo().to_dict()},
+            "$push": {"history": self._replaced(by, is_proven=is_proven).to_mongo().to_dict()},
         }
         try:
             result = self._get_collection().update_one(condition, changes)
@@ -116,7 +126,12 @@ class SvdKey(Document):
             raise DuplicateSvdKeyError from error
         return bool(result.modified_count)
 
-    def _replaced(self, by: str) -> ReplacedKey:
+    @classmethod
+    def remove(cls, user_id: str, public_key_hex: str) -> bool:
+        """Deletes a user's key with its history, unless it was replaced meanwhile."""
+        return bool(cls.objects(user_id=user_id, public_key_hex=public_key_hex).delete())
+
+    def _replaced(self, by: str, *, is_proven: bool) -> ReplacedKey:
         return ReplacedKey(
             public_key_hex=self.public_key_hex,
             registered_at=self.registered_at,
@@ -124,4 +139,5 @@ class SvdKey(Document):
             revoked_by=self.revoked_by,
             replaced_at=utc_now(),
             replaced_by=by,
+            is_proven=is_proven or self.is_proven,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from mongoengine import (
     ObjectIdField,
     StringField,
 )
+from pymongo import UpdateOne
 
 from app.bitcoin.transactions import Transaction, TxOutput
 from app.domain.clock import utc_now
@@ -61,7 +62,10 @@ class OutputField(EmbeddedDocument):
 
 
 class AnchoredField(EmbeddedDocument):
-    """A record that the transaction carries, with the issuer's word for it."""
+    """A record that the transaction carries, with the issuer's word for it.
+
+    `owner` moves the patch when the transaction is settled, and may be erased after.
+    """
 
     record_id = ObjectIdField(required=True)
     kind = StringField(required=True)
@@ -264,12 +268,40 @@ class ChainTransaction(StatefulDocument):
     @classmethod
     def finish_unwinding(cls, transaction_id: ObjectId) -> bool:
         """Marks a dead transaction as fully undone: nothing will look at it again."""
-        return bool(
-            cls.objects(
-                id=transaction_id,
-                status__in=[TransactionStatus.ABANDONED, TransactionStatus.REJECTED],
-            ).update_one(unset__next_attempt_at=True)
+        mine = cls.objects(
+            id=transaction_id,
+            status__in=[TransactionStatus.ABANDONED, TransactionStatus.REJECTED],
         )
+        # It moves no patch any more; nobody who has their data erased would be found here.
+        mine.filter(__raw__={"records.owner": {"$exists": True}}).update_one(
+            __raw__={"$unset": {"records.$[].owner": 1}}
+        )
+        return bool(mine.update_one(unset__next_attempt_at=True))
+
+    @classmethod
+    def list_anchors(cls, ids: Sequence[ObjectId]) -> dict[ObjectId, ChainTransaction]:
+        """Answers these transactions by id, with what shows how records are on the chain."""
+        fields = ("status", "txid", "raw_tx", "proof")
+        found = cls.objects(id__in=list(ids)).only(*fields) if ids else ()
+        return {transaction.id: transaction for transaction in found}
+
+    @classmethod
+    def forget_owners(cls, records: Iterable[tuple[ObjectId, ObjectId]]) -> int:
+        """Erases owners beside the bytes of final transactions: pairs of transaction and record."""
+        operations = [
+            UpdateOne(
+                {
+                    "_id": transaction_id,
+                    "status": TransactionStatus.FINAL.value,
+                    "records.record_id": record_id,
+                },
+                {"$unset": {"records.$.owner": 1}},
+            )
+            for transaction_id, record_id in records
+        ]
+        if not operations:
+            return 0
+        return int(cls._get_collection().bulk_write(operations, ordered=False).modified_count)
 
 
 _GIVE_TXID_UP = {"rename__txid": "dead_txid"}

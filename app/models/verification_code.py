@@ -97,6 +97,11 @@ class VerificationCode(StatefulDocument):
         return found
 
     @classmethod
+    def forget(cls, identifier: str, requested_before: datetime) -> int:
+        """Deletes what is kept of an address, unless it asked for a code after that moment."""
+        return int(cls.objects(identifier=identifier, requested_at__lte=requested_before).delete())
+
+    @classmethod
     def list_due(cls, now: datetime, limit: int) -> list[VerificationCode]:
         """Lists what waits for being sent, and what somebody has not finished within the lease."""
         return list(cls.objects(next_attempt_at__lte=now).limit(limit))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bson import ObjectId
 
@@ -23,6 +24,15 @@ class Depth:
 
     block_height: int | None
     confirmations: int | None
+
+
+@dataclass(frozen=True)
+class ErasedParts:
+    """What somebody had erased of the record with this head, so that nobody can check it."""
+
+    head: str
+    pieces: Sequence[str]
+    erased_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,20 @@ class StoredLine:
         tip = max(self.tip_height or height, height)
         return Depth(height, tip - height + 1)
 
+    def erasures(self, line: Sequence[CustodyLink]) -> list[ErasedParts]:
+        """What was erased of the records of a line."""
+        return [
+            ErasedParts(link.head, sorted(link.content.erased), self.records[link.head].erased_at)
+            for link in line
+            if link.content.erased
+        ]
+
     def _link(self, record: AuthenticationRecord) -> CustodyLink:
         transaction = self.transactions.get(record.transaction_id)
         return CustodyLink(
             head=record.head,
             content=record.content,
-            salt=bytes(record.salt),
+            salt=None if record.salt is None else bytes(record.salt),
             digest=record.digest,
             issuer_pubkey=record.issuer_pubkey,
             issuer_signature=record.issuer_signature,

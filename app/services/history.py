@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,15 +15,17 @@ from app.services import custody_lines
 class CustodyEvent:
     """One record of the line; `txid` is its head, `anchor_txid` the transaction that carries it.
 
-    `moved_by` is on whose word its owner got the patch.
+    `moved_by` is on whose word its owner got the patch. `owner` is None where they had it erased;
+    `erased` names all that was.
     """
 
     kind: str
     txid: str
     anchor_txid: str
     prev_txid: str | None
-    owner: str
+    owner: str | None
     moved_by: str
+    erased: Sequence[str]
     occurred_at: datetime
     block_height: int | None
     confirmations: int | None
@@ -52,6 +55,7 @@ def list_custody(uid_tag_id: str) -> list[CustodyEvent]:
                 prev_txid=link.prev_head,
                 owner=record.owner,
                 moved_by=link.content.moved_by,
+                erased=sorted(link.content.erased),
                 occurred_at=record.created_at,
                 block_height=depth.block_height,
                 confirmations=depth.confirmations,

@@ -166,7 +166,7 @@ def _replace(standing: SvdKey, new_key: PublicKey, by: str) -> None:
     if new in earlier:
         raise DuplicateLoginKeyError("this is, or was, the user's own key; make a new one")
     try:
-        is_replaced = standing.replace(new, by)
+        is_replaced = standing.replace(new, by, is_proven=by == BY_USER)
     except DuplicateSvdKeyError:
         raise DuplicateLoginKeyError("another user has this key") from None
     if not is_replaced:

@@ -11,6 +11,7 @@ from app import extensions
 from app.domain.custody import BrokenLineError, check_line, is_endorsed, order_line
 from app.errors import InconsistentStateError
 from app.services import custody_lines
+from app.services.custody_lines import ErasedParts
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ COMPROMISED = "compromised"
 class Verification:
     """What a reader learns of a patch; `findings` says what is wrong with a compromised one.
 
-    `moved_by` is on whose word its owner got it.
+    `moved_by` is on whose word its owner got it. `erased` says what of the line was erased for the
+    people in it and so could not be checked; all else was.
     """
 
     status: str
@@ -34,6 +36,7 @@ class Verification:
     block_height: int | None
     confirmations: int | None
     findings: Sequence[str]
+    erased: Sequence[ErasedParts]
 
 
 def verify(uid_tag_id: str) -> Verification:
@@ -74,4 +77,5 @@ def verify(uid_tag_id: str) -> Verification:
         block_height=depth.block_height,
         confirmations=depth.confirmations,
         findings=findings,
+        erased=stored.erasures(links),
     )

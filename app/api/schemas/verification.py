@@ -8,10 +8,18 @@ from pydantic import BaseModel, Field
 
 from app.api.schemas.errors import ErrorBody
 
-
 MovedBy = Literal[
     "registration", "owner_signature", "point_of_sale", "point_of_sale_owner_signature"
 ]
+ErasedPart = Literal["owner", "owner_word", "previous_owner", "claim"]
+
+
+class ErasedParts(BaseModel):
+    """What of a record its people had erased: it could not be checked, all else of it was."""
+
+    txid: str
+    parts: list[ErasedPart]
+    erased_at: str | None = Field(alias="erasedAt")
 
 
 class VerificationDetails(BaseModel):
@@ -27,6 +35,10 @@ class VerificationDetails(BaseModel):
     block_height: int | None = Field(alias="blockHeight")
     confirmations: int | None
     findings: list[str]
+    erased: list[ErasedParts] = Field(
+        description="Records of the line of which parts were erased: digest, signatures and "
+        "addresses that these parts prove are held against the chain only"
+    )
 
 
 class VerificationAnswer(BaseModel):
@@ -45,13 +57,17 @@ class VerificationFailed(ErrorBody):
 
 
 class CustodyEvent(BaseModel):
-    """One step of a patch's life: `txid` names it, `anchor_txid` carries it on the chain."""
+    """One step of a patch's life: `txid` names it, `anchor_txid` carries it on the chain.
+
+    `owner` is null where they had it erased.
+    """
 
     kind: str
     txid: str
     anchor_txid: str
-    owner: str
+    owner: str | None
     moved_by: MovedBy
+    erased: list[ErasedPart]
     prev_txid: str | None
     occurred_at: str
     block_height: int | None

@@ -118,13 +118,16 @@ class Verification:
 
 @dataclass(frozen=True)
 class CustodyEvent:
-    """One step of a patch's life: `txid` names it, `anchor_txid` carries it on the chain."""
+    """One step of a patch's life: `txid` names it, `anchor_txid` carries it on the chain.
+
+    `owner` is None where they had it erased.
+    """
 
     kind: Literal["REGISTRATION", "TRANSFER"]
     txid: str
     anchor_txid: str
     prev_txid: str | None
-    owner: str
+    owner: str | None
     occurred_at: str
     block_height: int | None
     confirmations: int | None
@@ -136,7 +139,7 @@ class CustodyEvent:
             txid=members.text("txid"),
             anchor_txid=members.text("anchor_txid"),
             prev_txid=members.optional_text("prev_txid"),
-            owner=members.text("owner"),
+            owner=members.optional_text("owner"),
             occurred_at=members.text("occurred_at"),
             block_height=members.optional_integer("block_height"),
             confirmations=members.optional_integer("confirmations"),
