@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from flask import g, request
@@ -11,6 +12,8 @@ from app import extensions
 
 # What one customer of a provider gets; single addresses in it cost nothing to change.
 _IPV6_PREFIX_BITS = 64
+# Some proxies add the port, which is another with every connection.
+_WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+")
 
 
 def client_network() -> str:
@@ -24,8 +27,11 @@ def client_network() -> str:
 
 def network_of(text: str) -> str:
     """The network that an address counts for."""
+    host = text.strip()
+    if match := _WITH_PORT.fullmatch(host):
+        host = match["v6"] or match["v4"]
     try:
-        address = ip_address(text.strip().partition("%")[0])
+        address = ip_address(host.partition("%")[0])
     except ValueError:
         return text
     if not isinstance(address, IPv6Address):

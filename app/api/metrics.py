@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from app import extensions
 from app.api.authentication import METRICS_KEY, METRICS_KEY_IF_REQUIRED
+from app.api.limits import READING
 from app.api.routing import route
 from app.services import counters, gauges, login_metrics
 from app.services.counters import Counter
@@ -37,6 +38,8 @@ _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
     authentication=METRICS_KEY_IF_REQUIRED,
     responses={200: _TEXT},
     errors=(503,),
+    # Open to anyone unless told otherwise, and it asks the database much.
+    limits=(READING,),
 )
 def show() -> Response:
     """Show the pool, the records, the transactions and the logins in numbers"""
