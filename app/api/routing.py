@@ -20,9 +20,9 @@ R = TypeVar("R")
 
 
 class UidConverter(BaseConverter):
-    """A uid_tag_id in a path: any text, an escaped slash included."""
+    """A uid_tag_id in a path: any text, an escaped slash or line break included."""
 
-    regex = r".+?"
+    regex = r"(?s:.+?)"
     part_isolating = False
 
 

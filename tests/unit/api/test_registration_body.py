@@ -93,7 +93,7 @@ def test_f12_uid_within_bounds_is_accepted(uid: str) -> None:
     }
 
 
-@pytest.mark.parametrize("uid", ["a", "ab", "x" * 129])
+@pytest.mark.parametrize("uid", ["a", "ab", "x" * 129, "a%0Abc", "%0A%0A%0A"])
 @pytest.mark.parametrize(
     "path", ["/v1/patches/verify/{uid}", "/v1/patches/{uid}/history"], ids=["verify", "history"]
 )
