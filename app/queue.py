@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from app import extensions, logs
 from app.config import Settings
@@ -20,6 +21,8 @@ from app.config import Settings
 logger = logging.getLogger(__name__)
 
 HARD_TIME_LIMIT_SECONDS = 300
+# How long a message that never arrives may keep others back; the sweeper comes soon after.
+MARK_SECONDS = 5
 REQUEST_ID_HEADER = "patchproof_request_id"
 
 
@@ -76,12 +79,50 @@ def enqueue(task: Task, *, task_id: str | None = None, **arguments: Any) -> str 
             ignore_result=True,
         )
     except OperationalError as error:
-        logger.warning(
-            "the broker is away, the sweeper will do it",
-            extra={"event": "queue.unavailable", "task": task.value, "reason": str(error)},
-        )
+        _log_away(task, error)
         return None
     return str(result.id)
+
+
+def wake(task: Task, *, task_id: str | None = None) -> str | None:
+    """Has a task look for what waits, unless one that has not begun to look will do so anyway.
+
+    Whatever it is to find is durable before: the task calls `begin` and looks only then, so either
+    it sees it, or the mark is gone by now and another message goes out. Answers as `enqueue` does,
+    also where no message was needed. A message that is lost keeps others back for a few seconds.
+    """
+    redis_client = extensions.get().redis
+    try:
+        is_first = redis_client.set(_mark(task), 1, nx=True, ex=MARK_SECONDS)
+    except RedisError as error:
+        _log_away(task, error)
+        return None
+    if not is_first:
+        return task_id
+    started = enqueue(task, task_id=task_id)
+    if started is None:
+        begin(task)
+    return started
+
+
+def begin(task: Task) -> None:
+    """Tells that a task looks from here on: what comes later needs a message of its own."""
+    try:
+        extensions.get().redis.delete(_mark(task))
+    except RedisError as error:
+        # It ends by itself.
+        _log_away(task, error)
+
+
+def _mark(task: Task) -> str:
+    return f"patchproof:awake:{task.value}"
+
+
+def _log_away(task: Task, error: Exception) -> None:
+    logger.warning(
+        "the broker is away, the sweeper will do it",
+        extra={"event": "queue.unavailable", "task": task.value, "reason": str(error)},
+    )
 
 
 def make_celery(settings: Settings) -> Celery:

@@ -108,6 +108,7 @@ def invariants() -> Response:
             "checked": report.checked,
             "notChecked": report.not_checked,
             "violations": [asdict(violation) for violation in report.violations],
+            "notices": report.notices,
         }
     )
 

@@ -114,6 +114,11 @@ class GaugesCollector(Collector):
             read.oldest_waiting_record_seconds,
         )
         yield _by("patchproof_transactions", "Transactions.", "status", read.transactions)
+        yield _one(
+            "patchproof_transactions_needing_operator",
+            "Transactions that lost to others, and a person has to decide what follows.",
+            read.needing_operator,
+        )
         yield _by(
             "patchproof_circuit_open",
             "1 while a service is left alone after repeated failures.",

@@ -32,8 +32,8 @@ def doctor() -> None:
 def invariants(*, no_chain: bool, as_json: bool) -> None:
     """Check that no output is spent twice, none is forgotten, and records and chain agree.
 
-    Reads everything that is stored, in streams, and may run beside the service. Run
-    `utxo sync` first: payments from outside that no sync has seen yet are differences too.
+    Reads everything that is stored, in streams, and may run beside the service. Payments
+    from outside that no sync has seen yet are named, and are no violation.
 
     \b
     Exit codes:
@@ -98,6 +98,8 @@ def _print_invariants(report: Report) -> None:
         # A line each, never folded: people copy them.
         for each in violation.ids:
             click.echo(f"  {each}")
+    for notice in report.notices:
+        click.echo(f"\n{notice}")
 
 
 def _exit_code(report: Report, *, no_chain: bool) -> ExitCode:

@@ -1,5 +1,8 @@
 """What a transaction must pay and what is left as change."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from app.bitcoin.scripts import P2PKH_UNLOCKING_SIZE, p2pkh_locking_script
 from app.bitcoin.transactions import Transaction, TxOutput, signed_size
 
@@ -54,6 +57,25 @@ def with_change(
     if change < DUST_SATOSHIS or change <= spending_cost(satoshis_per_kilobyte):
         return transaction
     return _with_output(transaction, TxOutput(change, script))
+
+
+def with_higher_fee(
+    transaction: Transaction, vouts: Sequence[int], satoshis_per_kilobyte: int
+) -> Transaction | None:
+    """Return the transaction with the largest of some outputs cut down so that it pays the rate.
+
+    None where it pays that already, or the rest of the output would not be worth its spending.
+    """
+    missing = required_fee(transaction, satoshis_per_kilobyte) - transaction.fee_satoshis
+    if missing <= 0 or not vouts:
+        return None
+    largest = max(vouts, key=lambda vout: transaction.outputs[vout].satoshis)
+    left = transaction.outputs[largest].satoshis - missing
+    if left <= spending_cost(satoshis_per_kilobyte):
+        return None
+    outputs = list(transaction.outputs)
+    outputs[largest] = TxOutput(left, outputs[largest].locking_script)
+    return replace(transaction, outputs=tuple(outputs))
 
 
 def _with_output(transaction: Transaction, output: TxOutput) -> Transaction:

@@ -24,6 +24,7 @@ class RecordEvent(StrEnum):
     SETTLED = "settled"
     RETURNED = "returned"
     GIVEN_UP = "given_up"
+    CONTRADICTED = "contradicted"
 
 
 class TransactionStatus(StrEnum):
@@ -34,6 +35,7 @@ class TransactionStatus(StrEnum):
     FINAL = "final"
     ABANDONED = "abandoned"
     REJECTED = "rejected"
+    CONTRADICTED = "contradicted"
 
 
 class TransactionEvent(StrEnum):
@@ -44,6 +46,7 @@ class TransactionEvent(StrEnum):
     MINED = "mined"
     REORGANISED = "reorganised"
     BURIED = "buried"
+    CONTRADICTED = "contradicted"
 
 
 class UtxoStatus(StrEnum):
@@ -51,6 +54,7 @@ class UtxoStatus(StrEnum):
     AVAILABLE = "available"
     LOCKED = "locked"
     SPENT = "spent"
+    VOID = "void"
 
 
 class UtxoEvent(StrEnum):
@@ -63,6 +67,8 @@ class UtxoEvent(StrEnum):
     SUSPECTED = "suspected"
     RESTORED = "restored"
     UNSEEN = "unseen"
+    LOST = "lost"
+    VOIDED = "voided"
 
 
 class ClaimStatus(StrEnum):
@@ -94,6 +100,7 @@ class CodeEvent(StrEnum):
     SENT = "sent"
     RETURNED = "returned"
     GIVEN_UP = "given_up"
+    CONTRADICTED = "contradicted"
     USED = "used"
 
 
@@ -115,6 +122,8 @@ RECORD_MOVES: Mapping[str, Move] = {
     ),
     # Only while nothing that carries it can reach the chain.
     RecordEvent.GIVEN_UP: Move((RecordStatus.PENDING, RecordStatus.ANCHORING), RecordStatus.FAILED),
+    # Its transaction had been accepted and lost to another: it is about to be sent back.
+    RecordEvent.CONTRADICTED: Move((RecordStatus.CONFIRMED,), RecordStatus.ANCHORING),
 }
 
 TRANSACTION_MOVES: Mapping[str, Move] = {
@@ -129,6 +138,11 @@ TRANSACTION_MOVES: Mapping[str, Move] = {
     ),
     TransactionEvent.REORGANISED: Move((TransactionStatus.MINED,), TransactionStatus.ACCEPTED),
     TransactionEvent.BURIED: Move((TransactionStatus.MINED,), TransactionStatus.FINAL),
+    # A block, as deep as what we call final, spends its input in another transaction; or it spends
+    # an output of such a one.
+    TransactionEvent.CONTRADICTED: Move(
+        (TransactionStatus.COMMITTED, TransactionStatus.ACCEPTED), TransactionStatus.CONTRADICTED
+    ),
 }
 
 UTXO_MOVES: Mapping[str, Move] = {
@@ -149,6 +163,13 @@ UTXO_MOVES: Mapping[str, Move] = {
     UtxoEvent.RESTORED: Move((UtxoStatus.SPENT,), UtxoStatus.UNCONFIRMED),
     # The chain knows neither it nor its transaction any more; it comes back once it is listed.
     UtxoEvent.UNSEEN: Move((UtxoStatus.AVAILABLE,), UtxoStatus.UNCONFIRMED),
+    # Spent by another transaction than by ours.
+    UtxoEvent.LOST: Move((UtxoStatus.SPENT,), UtxoStatus.SPENT),
+    # The transaction that was to make it can never be mined: it will never exist.
+    UtxoEvent.VOIDED: Move(
+        (UtxoStatus.UNCONFIRMED, UtxoStatus.AVAILABLE, UtxoStatus.LOCKED, UtxoStatus.SPENT),
+        UtxoStatus.VOID,
+    ),
 }
 
 CLAIM_MOVES: Mapping[str, Move] = {
@@ -189,6 +210,10 @@ TRANSACTION_LIVE = frozenset(
 TRANSACTION_ON_NETWORK = frozenset(
     {TransactionStatus.ACCEPTED, TransactionStatus.MINED, TransactionStatus.FINAL}
 )
+# Nothing of ours may spend these any more, and the chain does not list them.
+UTXO_GONE = frozenset({UtxoStatus.SPENT, UtxoStatus.VOID})
 # Somebody has to look at it again: commit, send, settle or track it.
 TRANSACTION_WAITING = TRANSACTION_LIVE - {TransactionStatus.FINAL}
-TRANSACTION_DEAD = frozenset({TransactionStatus.ABANDONED, TransactionStatus.REJECTED})
+TRANSACTION_DEAD = frozenset(
+    {TransactionStatus.ABANDONED, TransactionStatus.REJECTED, TransactionStatus.CONTRADICTED}
+)

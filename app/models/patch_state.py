@@ -10,6 +10,7 @@ from pymongo import UpdateOne
 
 from app.domain.clock import utc_now
 from app.domain.records import RecordKind
+from app.models.record import AuthenticationRecord
 from app.models.transaction import AnchoredField
 
 
@@ -47,6 +48,23 @@ class PatchState(Document):
         operations = [_advance(record) for record in records]
         if operations:
             cls._get_collection().bulk_write(operations, ordered=False)
+
+    @classmethod
+    def retreat(cls, record: AnchoredField, previous: AuthenticationRecord | None) -> None:
+        """Moves a head back from a record to the one before, or takes it away without one.
+
+        On condition that it still stands there; a repeat changes nothing.
+        """
+        here = cls.objects(uid_tag_id=record.uid_tag_id, head=record.head)
+        if previous is None:
+            here.delete()
+        else:
+            here.update_one(
+                set__head=previous.head,
+                set__owner=previous.owner,
+                set__record_id=previous.id,
+                set__updated_at=utc_now(),
+            )
 
 
 def _advance(record: AnchoredField) -> UpdateOne:

@@ -120,7 +120,6 @@ class AuthenticationRecord(StatefulDocument):
     next_attempt_at = DateTimeField()
     attempts = IntField(default=0)
     reason = StringField()
-    satoshis_per_kilobyte = IntField()
     request_id = StringField()
     created_at = DateTimeField(default=utc_now)
     updated_at = DateTimeField(default=utc_now)
@@ -292,12 +291,6 @@ class AuthenticationRecord(StatefulDocument):
         return int(cls._get_collection().bulk_write(operations, ordered=False).modified_count)
 
     @classmethod
-    def is_waiting(cls, record_id: str) -> bool:
-        """Tells whether a record is pending and nobody has claimed it."""
-        row = cls.objects(id=record_id).only("status", "transaction_id").first()
-        return row is not None and row.status == RecordStatus.PENDING and row.transaction_id is None
-
-    @classmethod
     def list_due(cls, now: datetime, limit: int) -> list[AuthenticationRecord]:
         """Lists pending records that nobody has claimed and whose time has come."""
         return list(
@@ -379,6 +372,26 @@ class AuthenticationRecord(StatefulDocument):
         }
 
     @classmethod
+    def rename_each(cls, transactions: Sequence[ChainTransaction]) -> int:
+        """Names records anew whose transaction has got other bytes, and with them a new txid."""
+        operations = [
+            UpdateOne(
+                {
+                    "_id": r.record_id,
+                    "transaction_id": t.id,
+                    "status": RecordStatus.ANCHORING.value,
+                    "txid": {"$ne": t.txid},
+                },
+                {"$set": {**_anchor(t, r), "updated_at": utc_now()}},
+            )
+            for t in transactions
+            for r in t.records
+        ]
+        if not operations:
+            return 0
+        return int(cls._get_collection().bulk_write(operations, ordered=False).modified_count)
+
+    @classmethod
     def settle_each(cls, transactions: Sequence[ChainTransaction]) -> int:
         """Confirms the records of accepted transactions."""
         now = utc_now()
@@ -439,28 +452,67 @@ class AuthenticationRecord(StatefulDocument):
         reason: str,
         next_attempt_at: datetime,
         max_attempts: int,
-        satoshis_per_kilobyte: int | None,
     ) -> int:
-        """Sends the records of a dead transaction back to pending; those out of tries fail.
-
-        `satoshis_per_kilobyte`, where given, is what the next transaction pays at least.
-        """
+        """Sends the records of a dead transaction back to pending; those out of tries fail."""
         mine = cls.objects(transaction_id=transaction_id)
         failed = mine.filter(attempts__gte=max_attempts - 1).transition(
             RecordEvent.GIVEN_UP, set__reason=reason, inc__attempts=1, **_UNSET_ALL
         )
-        raised = {}
-        if satoshis_per_kilobyte is not None:
-            raised["set__satoshis_per_kilobyte"] = satoshis_per_kilobyte
         returned = mine.transition(
             RecordEvent.RETURNED,
             set__reason=reason,
             set__next_attempt_at=next_attempt_at,
             inc__attempts=1,
-            **raised,
             **_UNSET_ANCHOR,
         )
         return int(failed) + int(returned)
+
+    @classmethod
+    def contradict_each(cls, transaction_ids: Sequence[ObjectId], *, reason: str) -> int:
+        """Takes confirmation back from the records of transactions that have lost."""
+        return int(
+            cls.objects(transaction_id__in=list(transaction_ids)).transition(
+                RecordEvent.CONTRADICTED,
+                set__next_attempt_at=utc_now(),
+                set__reason=reason,
+                unset__confirmed_at=True,
+            )
+        )
+
+    @classmethod
+    def find_successor(cls, head: str) -> AuthenticationRecord | None:
+        """Finds the live transfer that continues a head."""
+        found: AuthenticationRecord | None = cls.objects(active_key=f"xfer:{head}").first()
+        return found
+
+    @classmethod
+    def list_confirmed_heads(cls, heads: Sequence[str]) -> set[str]:
+        """Answers those of these heads that name confirmed records."""
+        confirmed = cls.objects(head__in=list(heads), status=RecordStatus.CONFIRMED.value)
+        return set(confirmed.scalar("head")) if heads else set()
+
+    @classmethod
+    def return_contradicted(
+        cls, record_id: ObjectId, transaction_id: ObjectId, *, reason: str
+    ) -> bool:
+        """Sends one record of a transaction that has lost back to pending."""
+        return bool(
+            cls.objects(id=record_id, transaction_id=transaction_id).transition(
+                RecordEvent.RETURNED,
+                set__next_attempt_at=utc_now(),
+                set__reason=reason,
+                **_UNSET_ANCHOR,
+            )
+        )
+
+    @classmethod
+    def fail_carried(cls, transaction_id: ObjectId, reason: str) -> int:
+        """Fails the records of a transaction that was given up, and so frees their uids."""
+        return int(
+            cls.objects(transaction_id=transaction_id).transition(
+                RecordEvent.GIVEN_UP, set__reason=reason, inc__attempts=1, **_UNSET_ALL
+            )
+        )
 
     @classmethod
     def make_due(cls, ids: Sequence[ObjectId], now: datetime) -> int:

@@ -78,6 +78,19 @@ class AnchoredField(EmbeddedDocument):
     issuer_signature = StringField(required=True)
 
 
+class VersionField(EmbeddedDocument):
+    """Bytes that were sent and refused for their fee, before others took their place.
+
+    All versions of a transaction spend the same outputs, so at most one of them is ever mined.
+    """
+
+    txid = StringField(required=True)
+    raw_tx = BinaryField(required=True)
+    outputs = EmbeddedDocumentListField(OutputField)
+    fee_satoshis = LongField(required=True)
+    size_bytes = IntField(required=True)
+
+
 class ConflictField(EmbeddedDocument):
     """An input that another transaction is shown to have spent."""
 
@@ -101,6 +114,11 @@ class ChainTransaction(StatefulDocument):
     Its `_id` is the claim id of the records and the lock id of the outputs. A dead one gives its
     `txid` up: the same coin, record and fee make the same bytes, and so the same txid, again.
     `next_attempt_at` is set while somebody has to look at it again and unset at the end.
+
+    `refusals` counts how often the network called it invalid or too cheap, `earlier` holds the
+    bytes that were too cheap. Why it was rejected: `conflicts`, inputs that others have spent;
+    `false_inputs`, inputs that are not what we took them for; or `is_given_up`. `needs_operator`
+    says that what has to follow is not for a program to decide; `reason` says why.
     """
 
     kind = StringField(required=True, choices=[k.value for k in TransactionKind])
@@ -118,8 +136,12 @@ class ChainTransaction(StatefulDocument):
     attempts = IntField(default=0)
     next_attempt_at = DateTimeField()
     reason = StringField()
+    refusals = IntField(default=0)
+    earlier = EmbeddedDocumentListField(VersionField)
     conflicts = EmbeddedDocumentListField(ConflictField)
-    is_underpaid = BooleanField(default=False)
+    false_inputs = ListField(StringField())
+    is_given_up = BooleanField(default=False)
+    needs_operator = BooleanField(default=False)
     settled_at = DateTimeField()
     proof = EmbeddedDocumentField(MerkleProofField)
     created_at = DateTimeField(default=utc_now)
@@ -138,6 +160,22 @@ class ChainTransaction(StatefulDocument):
     @property
     def raw_tx_hex(self) -> str:
         return bytes(self.raw_tx).hex()
+
+    @property
+    def txids(self) -> list[str]:
+        """The txids under which the network may know it: its own, and those of earlier bytes."""
+        return [self.txid, *(version.txid for version in self.earlier)]
+
+    @property
+    def version(self) -> VersionField:
+        """The bytes as they are now."""
+        return VersionField(
+            txid=self.txid,
+            raw_tx=self.raw_tx,
+            outputs=self.outputs,
+            fee_satoshis=self.fee_satoshis,
+            size_bytes=self.size_bytes,
+        )
 
     @property
     def extended_tx_hex(self) -> str:
@@ -167,6 +205,15 @@ class ChainTransaction(StatefulDocument):
         return set(cls.objects(id__in=list(ids)).scalar("id")) if ids else set()
 
     @classmethod
+    def list_known_txids(cls, txids: Sequence[str]) -> set[str]:
+        """Answers which of these txids are of transactions of ours, dead ones too: no index."""
+        if not txids:
+            return set()
+        wanted = {"$in": list(txids)}
+        found = cls.objects(__raw__={"$or": [{"txid": wanted}, {"dead_txid": wanted}]})
+        return {txid or dead for txid, dead in found.scalar("txid", "dead_txid")}
+
+    @classmethod
     def move_all(
         cls, ids: Sequence[ObjectId], event: TransactionEvent, **changes: Any
     ) -> set[ObjectId]:
@@ -179,6 +226,26 @@ class ChainTransaction(StatefulDocument):
         cls.objects(id__in=list(ids)).transition(event, **changes)
         target = cls.moves[event].target
         return set(cls.objects(id__in=list(ids), status=target).scalar("id"))
+
+    @classmethod
+    def accept_all(
+        cls, transactions: Sequence[ChainTransaction], next_attempt_at: datetime
+    ) -> set[ObjectId]:
+        """Notes that the network has these; answers which of them are accepted now, as they are.
+
+        One that has got other bytes meanwhile is not among them: it is asked about again.
+        """
+        txids = {transaction.id: transaction.txid for transaction in transactions}
+        if not txids:
+            return set()
+        cls.objects(id__in=list(txids), txid__in=list(txids.values())).transition(
+            TransactionEvent.ACCEPTED,
+            set__accepted_at=utc_now(),
+            set__next_attempt_at=next_attempt_at,
+            unset__reason=True,
+        )
+        accepted = cls.objects(id__in=list(txids), status=TransactionStatus.ACCEPTED.value)
+        return {each for each, txid in accepted.scalar("id", "txid") if txids[each] == txid}
 
     @classmethod
     def abandon(cls, transaction_id: ObjectId) -> bool:
@@ -199,7 +266,66 @@ class ChainTransaction(StatefulDocument):
             cls.objects(
                 id__in=list(ids),
                 status__in=[TransactionStatus.ACCEPTED, TransactionStatus.MINED],
-            ).update(set__next_attempt_at=next_attempt_at)
+            ).update(
+                set__next_attempt_at=next_attempt_at, set__needs_operator=False, unset__reason=True
+            )
+
+    @classmethod
+    def note_contest(
+        cls,
+        transaction_id: ObjectId,
+        *,
+        reason: str,
+        next_attempt_at: datetime,
+        needs_operator: bool = False,
+    ) -> bool:
+        """Notes that another transaction is about to win against one that was accepted."""
+        return bool(
+            cls.objects(id=transaction_id, status=TransactionStatus.ACCEPTED.value).update_one(
+                set__reason=reason,
+                set__needs_operator=needs_operator,
+                set__next_attempt_at=next_attempt_at,
+            )
+        )
+
+    @classmethod
+    def contradict(
+        cls, transaction_id: ObjectId, *, reason: str, conflicts: Mapping[str, str]
+    ) -> bool:
+        """Notes that it has lost for good after all; tells whether this call decided.
+
+        One whose acceptance is being settled is left until that is done: both at once would undo
+        half. `conflicts` is as in `reject`, and empty for one that spends from such a transaction.
+        """
+        settled = {
+            "$or": [
+                {"status": TransactionStatus.COMMITTED.value},
+                {"settled_at": {"$ne": None}},
+            ]
+        }
+        return bool(
+            cls.objects(id=transaction_id, __raw__=settled).transition(
+                TransactionEvent.CONTRADICTED,
+                set__reason=reason,
+                set__next_attempt_at=utc_now(),
+                set__conflicts=_conflicts(conflicts),
+                **_GIVE_TXID_UP,
+            )
+        )
+
+    @classmethod
+    def wait_undone(
+        cls, transaction_id: ObjectId, *, next_attempt_at: datetime, reason: str | None
+    ) -> bool:
+        """Leaves a contradicted transaction half undone; a `reason` says that a person decides."""
+        changes = {} if reason is None else {"set__reason": reason}
+        return bool(
+            cls.objects(id=transaction_id, status=TransactionStatus.CONTRADICTED.value).update_one(
+                set__next_attempt_at=next_attempt_at,
+                set__needs_operator=reason is not None,
+                **changes,
+            )
+        )
 
     @classmethod
     def postpone(
@@ -210,16 +336,71 @@ class ChainTransaction(StatefulDocument):
         next_attempt_at: datetime,
         reason: str,
         is_try: bool,
+        is_refusal: bool = False,
     ) -> bool:
         """Notes that nothing was decided, on condition that the transaction is still there.
 
-        `is_try` says whether it was sent, which counts.
+        `is_try` says whether it was sent, which counts, and `is_refusal` that it was refused.
         """
         return bool(
             cls.objects(id=transaction_id, status=status).update_one(
                 set__next_attempt_at=next_attempt_at,
                 set__reason=reason,
                 inc__attempts=int(is_try),
+                inc__refusals=int(is_refusal),
+            )
+        )
+
+    @classmethod
+    def replace_bytes(
+        cls, transaction: ChainTransaction, version: VersionField, reason: str
+    ) -> ChainTransaction | None:
+        """Puts bytes that were refused for their fee behind better ones; answers it as it is now.
+
+        None where somebody else has done it, or the network has decided meanwhile.
+        """
+        changed = cls._swap(
+            transaction,
+            version,
+            [*transaction.earlier, transaction.version],
+            set__reason=reason,
+            inc__refusals=1,
+            inc__attempts=1,
+        )
+        return cls.objects(id=transaction.id).first() if changed else None
+
+    @classmethod
+    def restore_bytes(cls, transaction: ChainTransaction, txid: str) -> ChainTransaction | None:
+        """Takes earlier bytes back: those are what the network has. None as in `replace_bytes`."""
+        [version] = [each for each in transaction.earlier if each.txid == txid]
+        others = [each for each in transaction.earlier if each.txid != txid]
+        changed = cls._swap(transaction, version, [*others, transaction.version])
+        return cls.objects(id=transaction.id).first() if changed else None
+
+    @classmethod
+    def _swap(
+        cls,
+        transaction: ChainTransaction,
+        version: VersionField,
+        earlier: Sequence[VersionField],
+        **changes: Any,
+    ) -> bool:
+        is_alone = transaction.kind != TransactionKind.BATCH
+        for record in transaction.records:
+            record.head = version.txid if is_alone else record.digest
+        return bool(
+            cls.objects(
+                id=transaction.id, status=TransactionStatus.COMMITTED.value, txid=transaction.txid
+            ).update_one(
+                set__txid=version.txid,
+                set__raw_tx=version.raw_tx,
+                set__outputs=version.outputs,
+                set__fee_satoshis=version.fee_satoshis,
+                set__size_bytes=version.size_bytes,
+                set__records=transaction.records,
+                set__earlier=list(earlier),
+                set__updated_at=utc_now(),
+                **changes,
             )
         )
 
@@ -241,19 +422,22 @@ class ChainTransaction(StatefulDocument):
         *,
         reason: str,
         conflicts: Mapping[str, str],
-        is_underpaid: bool,
+        false_inputs: Sequence[str] = (),
+        is_given_up: bool = False,
     ) -> ChainTransaction | None:
-        """Notes the verdict that it can never be mined; answers it where this call decided.
+        """Notes the verdict that ends it; answers it where this call decided.
 
-        `conflicts` maps outpoints to the transactions that spent them; `is_underpaid` says that a
-        higher fee would have done.
+        It can never be mined, since others have spent some of its inputs (`conflicts`: outpoint ->
+        txid), or since some are not as we took them to be (`false_inputs`). Or it was refused too
+        often and `is_given_up`.
         """
         decided = cls.objects(id=transaction_id).transition(
             TransactionEvent.REJECTED,
             set__reason=reason,
             set__next_attempt_at=utc_now(),
-            set__is_underpaid=is_underpaid,
-            set__conflicts=[ConflictField(outpoint=o, txid=t) for o, t in conflicts.items()],
+            set__false_inputs=list(false_inputs),
+            set__is_given_up=is_given_up,
+            set__conflicts=_conflicts(conflicts),
             **_GIVE_TXID_UP,
         )
         return cls.objects(id=transaction_id).first() if decided else None
@@ -266,17 +450,19 @@ class ChainTransaction(StatefulDocument):
         )
 
     @classmethod
+    def count_needing_operator(cls) -> int:
+        """Counts those that wait for a person; all of them will be looked at again."""
+        return int(cls.objects(needs_operator=True, next_attempt_at__ne=None).count())
+
+    @classmethod
     def finish_unwinding(cls, transaction_id: ObjectId) -> bool:
         """Marks a dead transaction as fully undone: nothing will look at it again."""
-        mine = cls.objects(
-            id=transaction_id,
-            status__in=[TransactionStatus.ABANDONED, TransactionStatus.REJECTED],
-        )
+        mine = cls.objects(id=transaction_id, status__in=list(TRANSACTION_DEAD))
         # It moves no patch any more; nobody who has their data erased would be found here.
         mine.filter(__raw__={"records.owner": {"$exists": True}}).update_one(
             __raw__={"$unset": {"records.$[].owner": 1}}
         )
-        return bool(mine.update_one(unset__next_attempt_at=True))
+        return bool(mine.update_one(unset__next_attempt_at=True, set__needs_operator=False))
 
     @classmethod
     def list_anchors(cls, ids: Sequence[ObjectId]) -> dict[ObjectId, ChainTransaction]:
@@ -305,3 +491,7 @@ class ChainTransaction(StatefulDocument):
 
 
 _GIVE_TXID_UP = {"rename__txid": "dead_txid"}
+
+
+def _conflicts(spent_by: Mapping[str, str]) -> list[ConflictField]:
+    return [ConflictField(outpoint=point, txid=txid) for point, txid in spent_by.items()]

@@ -230,13 +230,15 @@ class Utxo(StatefulDocument):
         )
 
     @classmethod
-    def release_dead(cls, transaction_id: ObjectId, *, is_suspect: bool) -> int:
-        """Frees what a rejected or abandoned transaction had locked, held or not.
+    def release_dead(cls, transaction_id: ObjectId) -> int:
+        """Frees what a rejected or abandoned transaction had locked, held or not."""
+        return int(cls.objects(lock_id=transaction_id).transition(UtxoEvent.RELEASED, **_UNLOCK))
 
-        A suspect output is set aside until a sync has compared it with the chain.
-        """
-        event = UtxoEvent.SUSPECTED if is_suspect else UtxoEvent.RELEASED
-        return int(cls.objects(lock_id=transaction_id).transition(event, **_UNLOCK))
+    @classmethod
+    def suspect(cls, transaction_id: ObjectId, outpoints: Sequence[str]) -> int:
+        """Sets aside what a dead transaction had locked, until a sync has compared it."""
+        mine = cls.objects(lock_id=transaction_id, outpoint__in=list(outpoints))
+        return int(mine.transition(UtxoEvent.SUSPECTED, **_UNLOCK)) if outpoints else 0
 
     @classmethod
     def spend_each(cls, spends: Iterable[tuple[str, ObjectId, str]]) -> int:
@@ -256,6 +258,24 @@ class Utxo(StatefulDocument):
             cls.objects(outpoint=outpoint, lock_id=lock_id).transition(
                 UtxoEvent.SPENT_ELSEWHERE, set__spent_txid=txid
             )
+        )
+
+    @classmethod
+    def lose_each(cls, spends: Mapping[str, str], txid: str) -> int:
+        """Marks outputs as spent by others (outpoint -> txid) that count as spent by our `txid`."""
+        return cls.transition_each(
+            UtxoEvent.LOST,
+            (
+                ({"_id": outpoint, "spent_txid": txid}, _spent_by(spender))
+                for outpoint, spender in spends.items()
+            ),
+        )
+
+    @classmethod
+    def void_each(cls, outpoints: Sequence[str]) -> int:
+        """Strikes outputs out that will never exist, whatever was done with them."""
+        return cls.transition_each(
+            UtxoEvent.VOIDED, (({"_id": outpoint}, {}) for outpoint in outpoints)
         )
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bson import ObjectId
@@ -24,7 +24,7 @@ from app.logs import chain_event
 from app.models.record import AuthenticationRecord
 from app.models.transaction import AnchoredField, ChainTransaction, TransactionKind
 from app.models.utxo import Utxo
-from app.services import commitment, delivery, knobs, pool, pool_split
+from app.services import commitment, contradiction, delivery, knobs, pool, pool_split
 from app.services.endorsement import Endorsement, endorse, largest_output
 from app.services.signing import Draft, WrongKeyError, sign_all
 
@@ -38,27 +38,26 @@ _KIND = {
 
 @dataclass(frozen=True)
 class AnchoringResult:
-    """How a pass ended: records claimed, settled, and why the others wait (record id -> error)."""
+    """How a pass ended: records claimed, settled, and why the others wait (record id -> error).
+
+    `is_full` says that it looked at as many as it was told to, so that more may be due.
+    """
 
     claimed: int
     settled: int
     waiting: Mapping[ObjectId, UnavailableError]
+    is_full: bool = False
 
 
-def anchor_due(limit: int, *, first: str | None = None) -> AnchoringResult:
-    """Anchors pending records whose time has come, up to `limit`.
-
-    `first` is the record that woke us: where somebody has taken care of it already there is
-    nothing to do, since whoever did took the others along.
-    """
-    if first is not None and not AuthenticationRecord.is_waiting(first):
-        return AnchoringResult(0, 0, {})
-    return anchor(AuthenticationRecord.list_due(utc_now(), limit))
+def anchor_due(limit: int) -> AnchoringResult:
+    """Anchors pending records whose time has come, up to `limit`."""
+    due = AuthenticationRecord.list_due(utc_now(), limit)
+    return replace(anchor(due), is_full=len(due) >= limit)
 
 
 def anchor(records: Sequence[AuthenticationRecord]) -> AnchoringResult:
     """Claims records and brings those that it won to the network, one transaction each."""
-    claimed = AuthenticationRecord.claim(records, utc_now())
+    claimed = _drop_orphans(AuthenticationRecord.claim(records, utc_now()))
     if not claimed:
         return AnchoringResult(0, 0, {})
     today = knobs.load()
@@ -82,6 +81,23 @@ def anchor(records: Sequence[AuthenticationRecord]) -> AnchoringResult:
     return AnchoringResult(len(claimed), sum(len(t.records) for t in delivered), waiting)
 
 
+def _drop_orphans(claimed: Sequence[AuthenticationRecord]) -> list[AuthenticationRecord]:
+    """Fails transfers that continue a head which no confirmed record has any more.
+
+    After the claim, and `contradiction` looks for claims after it has taken confirmation away: one
+    of the two sees the other.
+    """
+    continued = [each.custody.prev_txid for each in claimed if each.custody is not None]
+    heads = AuthenticationRecord.list_confirmed_heads(continued)
+    kept = []
+    for record in claimed:
+        if record.custody is None or record.custody.prev_txid in heads:
+            kept.append(record)
+        else:
+            AuthenticationRecord.fail_claimed(record.transaction_id, contradiction.GONE)
+    return kept
+
+
 def _list_needs(records: Sequence[AuthenticationRecord], rate: int) -> dict[ObjectId, Need]:
     """What each record's transaction must pay, by its id; one that can't be written down fails.
 
@@ -96,7 +112,7 @@ def _list_needs(records: Sequence[AuthenticationRecord], rate: int) -> dict[Obje
             logger.exception("record can't be anchored", extra={"record_id": str(record.id)})
             AuthenticationRecord.fail_claimed(record.transaction_id, f"not representable: {error}")
         else:
-            needs[record.transaction_id] = Need((output,), _rate(record, rate))
+            needs[record.transaction_id] = Need((output,), rate)
     return needs
 
 
@@ -108,11 +124,6 @@ def _lock(
     funded = [(r, locked[r.transaction_id]) for r in records if r.transaction_id in locked]
     unfunded = [r for r in records if r.transaction_id not in locked]
     return funded, unfunded
-
-
-def _rate(record: AuthenticationRecord, today: int) -> int:
-    """A record whose transaction was refused for its fee pays more than the others."""
-    return max(today, record.satoshis_per_kilobyte or 0)
 
 
 def _sign(
@@ -129,7 +140,6 @@ def _sign(
             outputs=[endorsement.output],
             records=[_anchored(record, endorsement)],
             request_ids=[record.request_id] if record.request_id else [],
-            satoshis_per_kilobyte=_rate(record, rate),
         )
         for (record, coins), endorsement in zip(funded, endorsements, strict=True)
     ]

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 from app import extensions
 from app.clients.outcomes import UnexpectedAnswerError
-from app.domain.states import TRANSACTION_ON_NETWORK, TransactionStatus, UtxoStatus
+from app.domain.states import TRANSACTION_ON_NETWORK, UTXO_GONE, TransactionStatus
 from app.models.cursors import Row, stream
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
 from app.services.consistency import Problem
 
 _UNSENT = (TransactionStatus.SIGNED.value, TransactionStatus.COMMITTED.value)
+# No difference, only news: the detail of what the next sync adds.
+NOT_SYNCED = "outputs on the chain that are not in the pool yet"
 _FIELDS = ("txid", "status", "inputs", "outputs")
 
 
@@ -43,7 +45,7 @@ class _Books:
 
 
 def find_differences() -> Iterator[Problem]:
-    """Yields the outputs about which pool and chain differ.
+    """Yields the outputs about which pool and chain differ, and what is NOT_SYNCED.
 
     Raises:
         ServiceUnavailableError: the chain service gave no complete answer; nothing is known.
@@ -58,25 +60,33 @@ def find_differences() -> Iterator[Problem]:
     _take_in(books, unsettled)
     if books.missing or books.surplus:
         _take_back(books, _known(_list_suspects(books), is_known=False))
-    spent = {p for p, row in Utxo.find_all(sorted(books.surplus)).items() if row.spent_txid}
     yield from (("the pool has it, the chain does not list it", p) for p in books.missing)
-    yield from (("the pool says spent, the chain unspent", p) for p in books.surplus & spent)
-    yield from (
-        ("the chain lists it, the pool does not have it: the next sync adds it", point)
-        for point in books.surplus - spent
-    )
+    yield from _explain_surplus(books.surplus)
     yield from (("pool and chain disagree about its satoshis", point) for point in books.unequal)
+
+
+def _explain_surplus(points: set[str]) -> Iterator[Problem]:
+    """What the chain lists and we don't expect; what strangers paid us is merely not synced yet."""
+    rows = Utxo.find_all(sorted(points))
+    ours = ChainTransaction.list_known_txids(sorted({p.partition(":")[0] for p in points}))
+    for point in points:
+        if point in rows:
+            yield f"the pool says {rows[point].status}, the chain unspent", point
+        elif point.partition(":")[0] in ours:
+            yield "a transaction of ours made it, and the pool does not have it", point
+        else:
+            yield NOT_SYNCED, point
 
 
 def _open_coins() -> dict[str, int]:
     """What nothing has spent for certain; locked outputs are unspent until their spender is out."""
-    condition = {"status": {"$ne": UtxoStatus.SPENT.value}}
+    condition = {"status": {"$nin": [status.value for status in UTXO_GONE]}}
     return {row["_id"]: row["satoshis"] for row in stream(Utxo, condition, ("satoshis",))}
 
 
 def _addresses() -> list[str]:
     """The funding address and every other that we hold something at."""
-    held_at = Utxo.objects(status__ne=UtxoStatus.SPENT.value).distinct("address")
+    held_at = Utxo.objects(status__nin=list(UTXO_GONE)).distinct("address")
     return sorted({extensions.get().settings.utxo_funding_address, *held_at})
 
 

@@ -32,14 +32,16 @@ from app.domain.states import (
 from app.models.cursors import Row, stream
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
-from app.models.transaction import ChainTransaction
+from app.models.transaction import ChainTransaction, TransactionKind
 from app.models.utxo import Utxo
 
 # What is wrong, and the id of what it is wrong with.
 Problem = tuple[str, str]
 
 ANY_ID = {"$gte": ObjectId("0" * 24)}
+_SINGLE_KINDS = (TransactionKind.REGISTRATION.value, TransactionKind.TRANSFER.value)
 _TRANSACTION_FIELDS = (
+    "kind",
     "status",
     "txid",
     "dead_txid",
@@ -48,6 +50,7 @@ _TRANSACTION_FIELDS = (
     "outputs",
     "records",
     "conflicts",
+    "earlier",
     "fee_satoshis",
     "size_bytes",
     "next_attempt_at",
@@ -192,7 +195,7 @@ def find_false_spends(group: Group) -> Iterator[Problem]:
         outpoint, spender = coin["_id"], coin["spent_txid"]
         is_ours = group.is_on_network and spender == group.txid and outpoint in inputs
         is_lost = group.status in TRANSACTION_DEAD and (outpoint, spender) in conflicts
-        if not is_ours and not is_lost:
+        if not (is_ours or is_lost or group.is_being_undone):
             yield "spent, and its transaction does not spend it", outpoint
 
 
@@ -290,7 +293,7 @@ _STAGES: Mapping[str, frozenset[str | None]] = {
             *TRANSACTION_DEAD,
         }
     ),
-    RecordStatus.CONFIRMED: frozenset(TRANSACTION_ON_NETWORK),
+    RecordStatus.CONFIRMED: frozenset({*TRANSACTION_ON_NETWORK, TransactionStatus.CONTRADICTED}),
 }
 
 
@@ -310,12 +313,23 @@ def _find_record_problem(record: Row, group: Group, anchored: Row | None) -> str
 def _find_false_words(record: Row, group: Group, anchored: Row | None) -> str | None:
     if anchored is None:
         return "its transaction does not carry it"
+    if record.get("status") == RecordStatus.ANCHORING and _is_earlier(record, group):
+        return None
     is_same = all(record.get(name) == anchored.get(name) for name in _ANCHOR_FIELDS)
     if not is_same or record.get("txid") != group.txid:
         return "it says something else than its transaction"
-    if record.get("status") == RecordStatus.CONFIRMED and not _is_in_bytes(anchored, group):
-        return "the bytes of its transaction do not carry it"
-    return None
+    if record.get("status") != RecordStatus.CONFIRMED:
+        return None
+    kind = (group.transaction or {}).get("kind")
+    if kind not in _SINGLE_KINDS:
+        return f"its transaction is of the kind {kind!r}, in whose bytes nobody looks for it"
+    return None if _is_in_bytes(anchored, group) else "the bytes of its transaction do not carry it"
+
+
+def _is_earlier(record: Row, group: Group) -> bool:
+    """The fee was raised, and whoever did it died before the record had its new name."""
+    earlier = (group.transaction or {}).get("earlier", ())
+    return record.get("txid") in {version.get("txid") for version in earlier}
 
 
 def _is_in_bytes(anchored: Row, group: Group) -> bool:

@@ -9,6 +9,8 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
 
 from bson import ObjectId
 
@@ -19,12 +21,14 @@ from app.domain.backoff import backoff
 from app.domain.clock import utc_now
 from app.domain.states import TransactionStatus
 from app.logs import chain_event
+from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
-from app.services import evidence, settlement, unwinding
+from app.services import evidence, raising, settlement, unwinding
 
 logger = logging.getLogger(__name__)
 
 _NEVER_VALID = frozenset({BroadcastStatus.INVALID, BroadcastStatus.FEE_TOO_LOW})
+_NONE: Mapping[str, str] = MappingProxyType({})
 _LONGEST_WISH_SECONDS = 600
 _PORTION_SECONDS = 3
 
@@ -57,17 +61,23 @@ def _deliver_portion(transactions: Sequence[ChainTransaction]) -> list[ChainTran
     while left:
         outcomes = send(left)
         arrived = _list_arrived(left, outcomes)
-        again = []
+        accepted += arrived.values()
+        again, underpaid = [], []
         for transaction in left:
             outcome = outcomes[transaction.txid]
             _log(transaction, outcome)
-            if transaction.id in arrived or outcome.is_success:
+            if transaction.id in arrived:
+                continue
+            if outcome.is_success:
                 accepted.append(transaction)
             elif arrived and _is_held_back(outcome):
                 # What kept it from being sent was a circuit that is closed again by now.
                 again.append(transaction)
-            elif _is_known_after_all(transaction, outcome):
-                accepted.append(transaction)
+            else:
+                verdict, found = _judge(transaction, outcome)
+                accepted += [found] if found is not None else []
+                underpaid += [transaction] if verdict is _Verdict.UNDERPAID else []
+        again += _pay_more(underpaid, outcomes)
         left = again
     settlement.accept(accepted)
     return accepted
@@ -75,17 +85,15 @@ def _deliver_portion(transactions: Sequence[ChainTransaction]) -> list[ChainTran
 
 def _list_arrived(
     transactions: Sequence[ChainTransaction], outcomes: Mapping[str, BroadcastOutcome]
-) -> set[ObjectId]:
-    """Asks about those that were sent and never answered; answers which the network has.
+) -> dict[ObjectId, ChainTransaction]:
+    """Asks about those that were sent and never answered; answers those that the network has.
 
     A service that took one and lost the answer does work, so its circuit is closed.
     """
-    silent = [t for t in transactions if _is_silent(outcomes[t.txid])]
-    arrived = _list_known(silent)
-    for transaction in silent:
-        if transaction.id in arrived:
-            _log_found(transaction)
-            extensions.get().broadcaster.note_arrival(outcomes[transaction.txid].service)
+    silent = {t.id: outcomes[t.txid].service for t in transactions if _is_silent(outcomes[t.txid])}
+    arrived = _list_known([t for t in transactions if t.id in silent])
+    for transaction in arrived.values():
+        extensions.get().broadcaster.note_arrival(silent[transaction.id])
     return arrived
 
 
@@ -103,27 +111,34 @@ def deliver_again(transactions: Sequence[ChainTransaction]) -> list[ChainTransac
 
     Asking first is cheaper than sending, and works while a broadcaster is left alone.
     """
+    AuthenticationRecord.rename_each([t for t in transactions if t.earlier])
     known = _list_known(transactions)
-    found = [transaction for transaction in transactions if transaction.id in known]
-    for transaction in found:
-        _log_found(transaction)
-    settlement.accept(found)
+    settlement.accept(list(known.values()))
     return deliver([transaction for transaction in transactions if transaction.id not in known])
 
 
-def _list_known(transactions: Sequence[ChainTransaction]) -> set[ObjectId]:
-    if not transactions:
-        return set()
+def _list_known(transactions: Sequence[ChainTransaction]) -> dict[ObjectId, ChainTransaction]:
+    """Those that the network has, with the bytes that it has, by id."""
     try:
-        statuses = extensions.get().chain.list_transaction_statuses([t.txid for t in transactions])
+        known = evidence.find_known(transactions)
     except ServiceUnavailableError as error:
         logger.warning("the chain can't be asked: %s", error, extra={"event": "chain.unavailable"})
-        return set()
-    return {
-        transaction.id
-        for transaction in transactions
-        if (status := statuses.get(transaction.txid)) is not None and status.kind != "unknown"
-    }
+        return {}
+    found = (_as_known(t, known[t.txid]) for t in transactions if t.txid in known)
+    return {transaction.id: transaction for transaction in found if transaction is not None}
+
+
+def _as_known(transaction: ChainTransaction, txid: str) -> ChainTransaction | None:
+    """The transaction with the bytes that the network has, which exclude the others.
+
+    None where somebody else has changed it meanwhile; the next look sees to it.
+    """
+    found: ChainTransaction | None = transaction
+    if txid != transaction.txid:
+        found = ChainTransaction.restore_bytes(transaction, txid)
+    if found is not None:
+        _log_found(found)
+    return found
 
 
 def send(transactions: Sequence[ChainTransaction]) -> Mapping[str, BroadcastOutcome]:
@@ -140,32 +155,72 @@ def send(transactions: Sequence[ChainTransaction]) -> Mapping[str, BroadcastOutc
     )
 
 
-def _is_known_after_all(transaction: ChainTransaction, outcome: BroadcastOutcome) -> bool:
-    """Draws the consequence of an answer that is no success; tells whether it was one after all.
+class _Verdict(StrEnum):
+    DECIDED = "decided"
+    OPEN = "open"
+    UNDERPAID = "underpaid"
+
+
+def _judge(
+    transaction: ChainTransaction, outcome: BroadcastOutcome
+) -> tuple[_Verdict, ChainTransaction | None]:
+    """Draws the consequence of an answer that is no success; and it may be one after all.
 
     Whatever is called a conflict, missing or invalid may have been accepted by an earlier try whose
-    answer was lost, so the chain is asked before anything is undone.
+    answer was lost, so the chain is asked before anything is undone. It is undone only where the
+    chain shows that no block can hold it: what is merely too cheap, or against one's policy, may be
+    mined by others, and a record must not have a second anchor.
     """
     if outcome.status is BroadcastStatus.UNKNOWN:
         _wait(transaction, outcome)
-        return False
+        return _Verdict.OPEN, None
+    is_refusal = outcome.status in _NEVER_VALID
     try:
         shown = evidence.gather(transaction)
+        is_open = not shown.known_txid and not shown.spent_elsewhere
+        false = evidence.find_false_inputs(transaction) if is_open and is_refusal else []
     except ServiceUnavailableError as error:
         logger.warning("no evidence: %s", error, extra=chain_event("sent", transaction.txid))
         _wait(transaction, outcome)
-        return False
-    if shown.is_known:
-        _log_found(transaction)
-        return True
-    if shown.spent_elsewhere or outcome.status in _NEVER_VALID:
-        _reject(transaction, outcome, shown.spent_elsewhere)
-    else:
+        return _Verdict.OPEN, None
+    if shown.known_txid is not None:
+        return _Verdict.DECIDED, _as_known(transaction, shown.known_txid)
+    if shown.spent_elsewhere or false:
+        _reject(transaction, outcome, conflicts=shown.spent_elsewhere, false_inputs=false)
+        return _Verdict.DECIDED, None
+    return _judge_claim(transaction, outcome), None
+
+
+def _judge_claim(transaction: ChainTransaction, outcome: BroadcastOutcome) -> _Verdict:
+    """Nothing speaks for a refusal but the service's word."""
+    if outcome.status not in _NEVER_VALID:
         _wait(transaction, outcome)
-    return False
+        return _Verdict.OPEN
+    if transaction.refusals + 1 >= extensions.get().settings.max_anchor_attempts:
+        _reject(transaction, outcome, is_given_up=True)
+        return _Verdict.DECIDED
+    if outcome.status is BroadcastStatus.FEE_TOO_LOW:
+        return _Verdict.UNDERPAID
+    _wait(transaction, outcome, is_refusal=True)
+    return _Verdict.OPEN
 
 
-def _wait(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
+def _pay_more(
+    underpaid: Sequence[ChainTransaction], outcomes: Mapping[str, BroadcastOutcome]
+) -> list[ChainTransaction]:
+    """Raises the fee of those where that can be done; the others wait with the bytes they have."""
+    reasons = {transaction.txid: outcomes[transaction.txid].reason for transaction in underpaid}
+    raised = raising.raise_fees(underpaid, reasons)
+    done = {transaction.id for transaction in raised}
+    for transaction in underpaid:
+        if transaction.id not in done:
+            _wait(transaction, outcomes[transaction.txid], is_refusal=True)
+    return raised
+
+
+def _wait(
+    transaction: ChainTransaction, outcome: BroadcastOutcome, *, is_refusal: bool = False
+) -> None:
     # What was held back goes out soon after the service is back.
     is_try = not _is_held_back(outcome)
     tries = transaction.attempts if is_try else 0
@@ -179,18 +234,25 @@ def _wait(transaction: ChainTransaction, outcome: BroadcastOutcome) -> None:
         next_attempt_at=utc_now() + delay,
         reason=outcome.reason,
         is_try=is_try,
+        is_refusal=is_refusal,
     )
 
 
 def _reject(
-    transaction: ChainTransaction, outcome: BroadcastOutcome, conflicts: Mapping[str, str]
+    transaction: ChainTransaction,
+    outcome: BroadcastOutcome,
+    *,
+    conflicts: Mapping[str, str] = _NONE,
+    false_inputs: Sequence[str] = (),
+    is_given_up: bool = False,
 ) -> None:
     reason = outcome.reason
     rejected = ChainTransaction.reject(
         transaction.id,
         reason=reason,
         conflicts=conflicts,
-        is_underpaid=outcome.status is BroadcastStatus.FEE_TOO_LOW and not conflicts,
+        false_inputs=false_inputs,
+        is_given_up=is_given_up,
     )
     if rejected is not None:
         logger.warning(
@@ -201,6 +263,8 @@ def _reject(
                 transaction.txid,
                 reason=reason,
                 spent_elsewhere=dict(conflicts),
+                false_inputs=list(false_inputs),
+                is_given_up=is_given_up,
                 request_ids=list(transaction.request_ids),
             ),
         )

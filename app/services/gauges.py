@@ -33,6 +33,7 @@ class Gauges:
     utxos: Mapping[str, Level]
     records: Mapping[str, int]
     transactions: Mapping[str, int]
+    needing_operator: int
     registrations_left: int
     runway_hours: float
     oldest_waiting_record_seconds: float
@@ -74,6 +75,7 @@ def _read() -> Gauges:
         utxos=fuel.by_status,
         records=_count(AuthenticationRecord, RecordStatus),
         transactions=_count(ChainTransaction, TransactionStatus),
+        needing_operator=ChainTransaction.count_needing_operator(),
         registrations_left=fuel.registrations_left,
         runway_hours=math.inf if fuel.hours_left is None else fuel.hours_left,
         oldest_waiting_record_seconds=fuel.oldest_waiting_seconds or 0.0,

@@ -55,11 +55,15 @@ class Violation:
 
 @dataclass(frozen=True)
 class Report:
-    """The rules that were checked, those that could not be (rule -> reason), and what is wrong."""
+    """The rules that were checked, those that could not be (rule -> reason), and what is wrong.
+
+    `notices` are sentences about what is worth knowing and not wrong.
+    """
 
     checked: tuple[str, ...]
     not_checked: Mapping[str, str]
     violations: tuple[Violation, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def is_clean(self) -> bool:
@@ -102,6 +106,7 @@ _WAITING_TRANSACTIONS = [status.value for status in TRANSACTION_WAITING]
 _WAITING_CLAIMS = [ClaimStatus.PENDING.value, ClaimStatus.APPROVED.value]
 _ENDED_CLAIMS = [status.value for status in CLAIM_TERMINAL]
 _UNAPPROVED_CLAIMS = [ClaimStatus.PENDING.value, ClaimStatus.EXPIRED.value]
+_MAY_NEED_OPERATOR = [TransactionStatus.ACCEPTED.value, TransactionStatus.CONTRADICTED.value]
 _FREE = [UtxoStatus.UNCONFIRMED.value, UtxoStatus.AVAILABLE.value]
 _SET = {"$ne": None}
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -123,6 +128,7 @@ _CONDITION_FIELDS = (
     "held",
     "spent_txid",
     "record_id",
+    "needs_operator",
 )
 
 
@@ -225,6 +231,12 @@ _CONDITIONS = (
         {"status": {"$nin": _UNAPPROVED_CLAIMS}, "record_id": None},
         "an approved claim names no record",
     ),
+    _Condition(
+        "contradicted-is-undone",
+        ChainTransaction,
+        {"status": {"$in": _MAY_NEED_OPERATOR}, "needs_operator": True},
+        "it has lost to another transaction, and what follows is for a person to decide",
+    ),
     *(
         _Condition(
             "status-is-legal",
@@ -269,10 +281,16 @@ def check(
         sleep(pause_seconds)
         again = _look(suspicious, not_checked)
         found = {name: _both(found[name], again.get(name, [])) for name in suspicious}
+    summary = _summarise(f for findings in found.values() for f in findings)
+    news = [each for each in summary if each.detail == chain_consistency.NOT_SYNCED]
     report = Report(
         checked=tuple(rule for rule in RULES if rule not in not_checked),
         not_checked=not_checked,
-        violations=_summarise(f for findings in found.values() for f in findings),
+        violations=tuple(each for each in summary if each not in news),
+        notices=tuple(
+            f"{each.detail}: {each.count}, run `manage.py utxo sync` ({', '.join(each.ids)})"
+            for each in news
+        ),
     )
     _log(report)
     return report
@@ -285,6 +303,8 @@ def _log(report: Report) -> None:
             violation.rule,
             extra={"event": "invariant.violated", **asdict(violation)},
         )
+    for notice in report.notices:
+        logger.info(notice, extra={"event": "invariant.notice"})
 
 
 def _look(

@@ -46,6 +46,7 @@ TRANSACTION_STATES = (
     TransactionStatus.ACCEPTED,
     TransactionStatus.ABANDONED,
     TransactionStatus.REJECTED,
+    TransactionStatus.CONTRADICTED,
 )
 WAITING_STATES: tuple[str, ...] = (
     RecordStatus.PENDING,
@@ -60,6 +61,7 @@ _WORDS: Mapping[str, str] = {
     TransactionStatus.ACCEPTED: "accepted and not settled yet",
     TransactionStatus.ABANDONED: "abandoned and not undone yet",
     TransactionStatus.REJECTED: "rejected and not undone yet",
+    TransactionStatus.CONTRADICTED: "lost to another transaction and not undone yet",
 }
 
 
@@ -193,10 +195,13 @@ def _list_transactions(
 
 
 def _waits_in(state: TransactionStatus) -> dict[str, object]:
-    """What is not over yet: settled ones are only tracked, undone ones are done."""
+    """What is not over yet: settled ones are only tracked, undone ones are done.
+
+    A settled one with a reason is about to lose to another transaction.
+    """
     if state in TRANSACTION_DEAD:
         return {"status": state.value, "next_attempt_at": {"$ne": None}}
-    return {"status": state.value, "settled_at": None}
+    return {"status": state.value, "$or": [{"settled_at": None}, {"reason": {"$ne": None}}]}
 
 
 def _stuck_record(record: AuthenticationRecord, carrier_reason: str | None, now: datetime) -> Stuck:
@@ -260,7 +265,7 @@ def _plan_record(record: AuthenticationRecord) -> _Planned:
         outcome = "claimed: its claim ends with the lease" if carriers else "anchored next"
         return Replay(record_id, Kind.RECORD, True, outcome), [record.id], carriers
     if record.status == RecordStatus.ANCHORING:
-        outcome = f"its transaction {record.transaction_id} goes out again"
+        outcome = f"its transaction {record.transaction_id} is taken on from where it is"
         return Replay(record_id, Kind.RECORD, True, outcome), [], carriers
     outcome = f"has ended: {record.status}"
     if record.status == RecordStatus.FAILED:

@@ -118,14 +118,14 @@ def send(
 
 def _describe(sent: ChainTransaction) -> SentTransaction:
     # By its txid: the same bytes may have been stored by somebody else before. A dead one has
-    # given that up.
+    # given that up, and one that had to pay more has another.
     found = ChainTransaction.objects(txid=sent.txid) or ChainTransaction.objects(id=sent.id)
-    now = found.only("status", "reason").get()
+    now = found.only("txid", "status", "reason", "fee_satoshis").get()
     return SentTransaction(
-        txid=sent.txid,
+        txid=now.txid or sent.txid,
         inputs=len(sent.inputs),
         outputs=len(sent.outputs),
-        fee_satoshis=sent.fee_satoshis,
+        fee_satoshis=now.fee_satoshis,
         status=now.status,
         reason=now.reason,
     )

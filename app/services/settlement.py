@@ -9,7 +9,6 @@ from datetime import timedelta
 from app import extensions
 from app.bitcoin.transactions import Outpoint
 from app.domain.clock import utc_now
-from app.domain.states import TransactionEvent
 from app.logs import chain_event
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
@@ -25,15 +24,8 @@ def accept(transactions: Sequence[ChainTransaction]) -> None:
     The verdict comes first, in one compare-and-set that excludes a rejection; a crash behind it is
     mended by the sweeper, which settles accepted transactions that are not settled yet.
     """
-    now = utc_now()
     lease = timedelta(seconds=extensions.get().settings.claim_lease_seconds)
-    accepted = ChainTransaction.move_all(
-        [t.id for t in transactions],
-        TransactionEvent.ACCEPTED,
-        set__accepted_at=now,
-        set__next_attempt_at=now + lease,
-        unset__reason=True,
-    )
+    accepted = ChainTransaction.accept_all(transactions, utc_now() + lease)
     settle([t for t in transactions if t.id in accepted])
 
 
@@ -44,6 +36,7 @@ def settle(transactions: Sequence[ChainTransaction]) -> None:
     Utxo.spend_each((i.outpoint, t.id, t.txid) for t in transactions for i in t.inputs)
     Utxo.add_all(output for t in transactions for output in _new_outputs(t))
     PatchState.advance_each([record for t in transactions for record in t.records])
+    AuthenticationRecord.rename_each([t for t in transactions if t.earlier])
     AuthenticationRecord.settle_each(transactions)
     interval = timedelta(seconds=extensions.get().settings.track_interval_seconds)
     ChainTransaction.mark_settled([t.id for t in transactions], utc_now() + interval)

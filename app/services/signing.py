@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bson import ObjectId
@@ -22,6 +22,7 @@ from app.models.transaction import (
     InputField,
     OutputField,
     TransactionKind,
+    VersionField,
 )
 from app.models.utxo import Utxo
 
@@ -39,7 +40,6 @@ class Draft:
     """What a transaction is to be: its outputs, the locked coins that pay, the records it carries.
 
     Outputs that pay one of our addresses, change among them, enter the pool when it is settled.
-    A rate of its own is for one that was refused at the usual one.
     """
 
     transaction_id: ObjectId
@@ -48,7 +48,6 @@ class Draft:
     outputs: Sequence[TxOutput]
     records: Sequence[AnchoredField] = ()
     request_ids: Sequence[str] = ()
-    satoshis_per_kilobyte: int | None = None
 
 
 def sign_all(drafts: Sequence[Draft], *, satoshis_per_kilobyte: int) -> list[ChainTransaction]:
@@ -63,24 +62,64 @@ def sign_all(drafts: Sequence[Draft], *, satoshis_per_kilobyte: int) -> list[Cha
         InsufficientFundsError: the coins don't pay for the outputs and the fee.
     """
     change = _change_address()
-    unsigned = [
-        _build(draft, change, draft.satoshis_per_kilobyte or satoshis_per_kilobyte)
-        for draft in drafts
+    unsigned = [_build(draft, change, satoshis_per_kilobyte) for draft in drafts]
+    signed = _sign(
+        [
+            _Unsigned(draft.transaction_id, draft.coins, transaction)
+            for draft, transaction in zip(drafts, unsigned, strict=True)
+        ]
+    )
+    return [
+        _document(draft, transaction) for draft, transaction in zip(drafts, signed, strict=True)
     ]
+
+
+def sign_versions(wanted: Mapping[ObjectId, Transaction]) -> dict[ObjectId, VersionField]:
+    """Signs other bytes for transactions that are stored (their id -> what they are to be).
+
+    They spend the same outputs, which stay locked. Raises as `sign_all` does.
+    """
+    coins = Utxo.find_all([str(i.outpoint) for t in wanted.values() for i in t.inputs])
+    signed = _sign(
+        [
+            _Unsigned(transaction_id, [coins[str(i.outpoint)] for i in each.inputs], each)
+            for transaction_id, each in wanted.items()
+        ]
+    )
+    return {
+        transaction_id: VersionField(
+            txid=transaction.txid,
+            raw_tx=transaction.to_bytes(),
+            outputs=_outputs_of_ours(transaction),
+            fee_satoshis=transaction.fee_satoshis,
+            size_bytes=transaction.size,
+        )
+        for transaction_id, transaction in zip(wanted, signed, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class _Unsigned:
+    transaction_id: ObjectId
+    coins: Sequence[Utxo]
+    transaction: Transaction
+
+
+def _sign(unsigned: Sequence[_Unsigned]) -> list[Transaction]:
     requests = [
         SignRequest(coin.key_identifier, digest)
-        for draft, transaction in zip(drafts, unsigned, strict=True)
-        for coin, digest in zip(draft.coins, sighashes(transaction), strict=True)
+        for each in unsigned
+        for coin, digest in zip(each.coins, sighashes(each.transaction), strict=True)
     ]
     signatures = iter(extensions.get().kms.sign(requests))
-    unlocked = [[(coin, next(signatures)) for coin in draft.coins] for draft in drafts]
-    _check_keys(drafts, unlocked)
+    unlocked = [[(coin, next(signatures)) for coin in each.coins] for each in unsigned]
+    _check_keys(unsigned, unlocked)
     signed = []
-    for draft, transaction, pairs in zip(drafts, unsigned, unlocked, strict=True):
+    for each, pairs in zip(unsigned, unlocked, strict=True):
         scripts = [_unlocking_script(signature) for _, signature in pairs]
-        complete = transaction.with_unlocking_scripts(scripts)
+        complete = each.transaction.with_unlocking_scripts(scripts)
         verify_input_scripts(complete)
-        signed.append(_document(draft, complete))
+        signed.append(complete)
     return signed
 
 
@@ -92,11 +131,11 @@ def _build(draft: Draft, change: Address, satoshis_per_kilobyte: int) -> Transac
 
 
 def _check_keys(
-    drafts: Sequence[Draft], unlocked: Sequence[Sequence[tuple[Utxo, KmsSignature]]]
+    unsigned: Sequence[_Unsigned], unlocked: Sequence[Sequence[tuple[Utxo, KmsSignature]]]
 ) -> None:
     wrong = {
-        draft.transaction_id: coin
-        for draft, pairs in zip(drafts, unlocked, strict=True)
+        each.transaction_id: coin
+        for each, pairs in zip(unsigned, unlocked, strict=True)
         for coin, signature in pairs
         if signature.public_key.hash160() != find_p2pkh_hash160(bytes.fromhex(coin.locking_script))
     }

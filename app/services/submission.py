@@ -13,7 +13,7 @@ from app.domain.clock import utc_now
 from app.domain.states import RecordStatus
 from app.errors import ConflictError, IdempotencyInProgressError
 from app.models.record import AuthenticationRecord, DuplicateRecordError
-from app.queue import Task, enqueue
+from app.queue import Task, wake
 from app.services import anchoring, idempotency
 from app.services.idempotency import RepeatableRequest
 
@@ -110,7 +110,7 @@ def find_earlier(request: RepeatableRequest | None) -> Submission | None:
 
 
 def _wake(record: AuthenticationRecord) -> str | None:
-    return enqueue(Task.ANCHOR_RECORDS, task_id=_job_id(record), record_id=str(record.id))
+    return wake(Task.ANCHOR_RECORDS, task_id=_job_id(record))
 
 
 def _job_id(record: AuthenticationRecord) -> str:

@@ -11,10 +11,17 @@ from datetime import datetime, timedelta
 
 from app import extensions
 from app.domain.clock import utc_now
-from app.domain.states import TransactionStatus
+from app.domain.states import TRANSACTION_DEAD, TransactionStatus
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
-from app.services import anchoring, commitment, delivery, settlement, unwinding
+from app.services import (
+    anchoring,
+    commitment,
+    contradiction,
+    delivery,
+    settlement,
+    unwinding,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +61,12 @@ def sweep() -> SweepReport:
 
 
 def _unwind_dead(now: datetime) -> int:
-    dead = ChainTransaction.list_due(
-        [TransactionStatus.ABANDONED, TransactionStatus.REJECTED], now, _LIMIT
-    )
+    dead = ChainTransaction.list_due(list(TRANSACTION_DEAD), now, _LIMIT)
     for transaction in dead:
-        unwinding.unwind(transaction)
+        if transaction.status == TransactionStatus.CONTRADICTED:
+            contradiction.undo(transaction)
+        else:
+            unwinding.unwind(transaction)
     return len(dead)
 
 

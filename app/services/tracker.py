@@ -2,7 +2,7 @@
 
 A block counts only with a merkle path that leads to the root of a header with proof of work. After
 a reorganisation a transaction is proven again; one that the mempools dropped is sent again, the
-same bytes.
+same bytes; and where those are refused, `contradiction` looks whether another has won.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bson import ObjectId
+
 from app import extensions
-from app.bitcoin.errors import BitcoinFormatError
-from app.bitcoin.merkle import MerklePath
 from app.clients.chain_types import ChainStatus, HeaderAt
-from app.clients.outcomes import ServiceUnavailableError, UnexpectedAnswerError
+from app.clients.outcomes import BroadcastStatus, ServiceUnavailableError, UnexpectedAnswerError
 from app.domain.clock import utc_now
-from app.domain.inclusion import Inclusion, find_inclusion_problem
 from app.domain.states import TransactionEvent, TransactionStatus
 from app.logs import chain_event
 from app.models.setting import CHAIN_TIP, Setting
-from app.models.transaction import ChainTransaction, MerkleProofField
-from app.services import delivery
+from app.models.transaction import ChainTransaction
+from app.services import contradiction, delivery, proofs
 
 logger = logging.getLogger(__name__)
 
 _LIMIT = 500
 # So many proofs may fail to come before the service counts as away.
 _PATIENCE = 3
+# What a service says of bytes whose input somebody else has spent.
+_CONTESTED = frozenset({BroadcastStatus.MISSING_INPUTS, BroadcastStatus.CONFLICT})
 
 
 class Outcome(StrEnum):
@@ -83,7 +84,7 @@ def track() -> TrackingReport:
             outcome = _look_at(transaction, statuses.get(transaction.txid), current)
             sorted_out[outcome].append(transaction)
     finally:
-        _apply(sorted_out)
+        _apply(sorted_out, tip)
     counts = {outcome: len(found) for outcome, found in sorted_out.items()}
     report = TrackingReport(
         checked=len(due),
@@ -119,7 +120,7 @@ def _look_at_mined(transaction: ChainTransaction, status: ChainStatus, current: 
         is_deep = confirmations >= extensions.get().settings.final_confirmations
         return Outcome.FINAL if is_deep else Outcome.WAITING
     try:
-        proof = _prove(transaction, current.headers)
+        proof = proofs.find(transaction.txid, current.headers)
     except ServiceUnavailableError as error:
         # Its own answer is bad or does not come; those of others may be better.
         current.failures += not isinstance(error, UnexpectedAnswerError)
@@ -134,6 +135,7 @@ def _look_at_mined(transaction: ChainTransaction, status: ChainStatus, current: 
         TransactionEvent.MINED,
         set__proof=proof,
         set__next_attempt_at=_next_look(),
+        unset__reason=True,
     )
     logger.info(
         "transaction mined",
@@ -147,7 +149,7 @@ def _look_at_mined(transaction: ChainTransaction, status: ChainStatus, current: 
     return Outcome.MINED
 
 
-def _apply(sorted_out: Mapping[Outcome, Sequence[ChainTransaction]]) -> None:
+def _apply(sorted_out: Mapping[Outcome, Sequence[ChainTransaction]], tip_height: int) -> None:
     """Notes what was seen, one update an outcome; sends what was dropped, parents first."""
     ids = {outcome: [t.id for t in found] for outcome, found in sorted_out.items()}
     ChainTransaction.move_all(
@@ -159,67 +161,32 @@ def _apply(sorted_out: Mapping[Outcome, Sequence[ChainTransaction]]) -> None:
         unset__proof=True,
         set__next_attempt_at=_next_look(),
     )
-    dropped = sorted_out[Outcome.DROPPED]
-    if dropped:
-        outcomes = delivery.send(dropped)
-        for transaction in dropped:
-            logger.warning(
-                "transaction was dropped, sent again",
-                extra=chain_event(
-                    "sent",
-                    transaction.txid,
-                    outcome=outcomes[transaction.txid].status.value,
-                    request_ids=list(transaction.request_ids),
-                ),
-            )
-    ChainTransaction.look_again([*ids[Outcome.WAITING], *ids[Outcome.DROPPED]], _next_look())
+    contested = _send_again(sorted_out[Outcome.DROPPED], tip_height)
+    seen = [*ids[Outcome.WAITING], *ids[Outcome.DROPPED]]
+    ChainTransaction.look_again([each for each in seen if each not in contested], _next_look())
+
+
+def _send_again(dropped: Sequence[ChainTransaction], tip_height: int) -> set[ObjectId]:
+    """Sends the same bytes; answers those that are refused because another spends their input."""
+    if not dropped:
+        return set()
+    outcomes = delivery.send(dropped)
+    contested = set()
+    for transaction in dropped:
+        outcome = outcomes[transaction.txid]
+        logger.warning(
+            "transaction was dropped, sent again",
+            extra=chain_event(
+                "sent",
+                transaction.txid,
+                outcome=outcome.status.value,
+                request_ids=list(transaction.request_ids),
+            ),
+        )
+        if outcome.status in _CONTESTED and contradiction.look_at(transaction, tip_height):
+            contested.add(transaction.id)
+    return contested
 
 
 def _next_look() -> datetime:
     return utc_now() + timedelta(seconds=extensions.get().settings.track_interval_seconds)
-
-
-def _prove(transaction: ChainTransaction, headers: dict[str, HeaderAt]) -> MerkleProofField | None:
-    """Fetches the path and checks it against its header; None, and a log line, where it fails."""
-    tsc = extensions.get().chain.find_proof(transaction.txid)
-    if tsc is None:
-        return None
-    at = _get_linked_header(tsc.block_hash, headers)
-    network = extensions.get().settings.woc_network
-    try:
-        path = MerklePath.from_tsc(at.height, transaction.txid, tsc.index, tsc.nodes).to_bytes()
-        inclusion = Inclusion(at.block_hash, at.height, path, at.header.to_bytes())
-        problem = find_inclusion_problem(transaction.txid, inclusion, network)
-    except BitcoinFormatError as error:
-        problem = str(error)
-    if problem is not None:
-        logger.warning(
-            "merkle proof refused: %s",
-            problem,
-            extra=chain_event("proof_refused", transaction.txid, reason=problem),
-        )
-        return None
-    return MerkleProofField(
-        block_hash=inclusion.block_hash,
-        block_height=inclusion.block_height,
-        tx_index=tsc.index,
-        merkle_path=inclusion.merkle_path,
-        block_header=inclusion.block_header,
-    )
-
-
-def _get_linked_header(block_hash: str, headers: dict[str, HeaderAt]) -> HeaderAt:
-    """The header of a block, once a round, that stands on the best chain and links to it.
-
-    Raises:
-        UnexpectedAnswerError: it does not, so the block is off the chain or made up.
-    """
-    if block_hash not in headers:
-        chain = extensions.get().chain
-        at = chain.get_header(block_hash)
-        best = chain.get_header(at.height)
-        below = chain.get_header(at.height - 1)
-        if (best.block_hash, below.block_hash) != (block_hash, at.header.previous_block_hash):
-            raise UnexpectedAnswerError(chain.name, f"block {block_hash} is not on the best chain")
-        headers[block_hash] = at
-    return headers[block_hash]

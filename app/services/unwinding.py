@@ -8,7 +8,6 @@ from __future__ import annotations
 from app import extensions
 from app.domain.backoff import backoff
 from app.domain.clock import utc_now
-from app.domain.fees import raised_rate
 from app.domain.states import TransactionStatus
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
@@ -19,20 +18,25 @@ def unwind(transaction: ChainTransaction) -> None:
     """Frees what a rejected or abandoned transaction held and sends its records back.
 
     An input that another transaction is shown to have spent becomes spent by that one. Records of a
-    rejected transaction have used up a try; those out of tries fail and so free their uid. Where
-    only the fee was too low, they pay more the next time.
+    rejected transaction have used up a try; those out of tries fail and so free their uid.
+
+    A transaction that was given up without proof may still be mined by somebody: its records fail,
+    since a second anchor must not be made, and its outputs wait for a sync.
     """
     for conflict in transaction.conflicts:
         Utxo.mark_spent_elsewhere(conflict.outpoint, transaction.id, conflict.txid)
-    Utxo.release_dead(transaction.id, is_suspect=_is_called_invalid(transaction))
+    Utxo.suspect(transaction.id, _list_suspects(transaction))
+    Utxo.release_dead(transaction.id)
     now = utc_now()
-    if transaction.status == TransactionStatus.REJECTED:
+    reason = transaction.reason or "rejected by the network"
+    if transaction.is_given_up:
+        AuthenticationRecord.fail_carried(transaction.id, reason)
+    elif transaction.status == TransactionStatus.REJECTED:
         AuthenticationRecord.return_rejected(
             transaction.id,
-            reason=transaction.reason or "rejected by the network",
+            reason=reason,
             next_attempt_at=now + backoff(transaction.attempts, base_seconds=1, cap_seconds=60),
             max_attempts=extensions.get().settings.max_anchor_attempts,
-            satoshis_per_kilobyte=_higher_rate(transaction),
         )
     else:
         AuthenticationRecord.return_abandoned(
@@ -41,13 +45,7 @@ def unwind(transaction: ChainTransaction) -> None:
     ChainTransaction.finish_unwinding(transaction.id)
 
 
-def _is_called_invalid(transaction: ChainTransaction) -> bool:
-    is_rejected = transaction.status == TransactionStatus.REJECTED
-    return is_rejected and not transaction.is_underpaid and not transaction.conflicts
-
-
-def _higher_rate(transaction: ChainTransaction) -> int | None:
-    if not transaction.is_underpaid:
-        return None
-    cap = extensions.get().settings.fee_per_kb_max
-    return raised_rate(transaction.fee_satoshis, transaction.size_bytes, cap)
+def _list_suspects(transaction: ChainTransaction) -> list[str]:
+    if transaction.is_given_up:
+        return [each.outpoint for each in transaction.inputs]
+    return list(transaction.false_inputs)

@@ -1,4 +1,4 @@
-"""The same as `test_anchoring.py` in a true Celery worker, woken once for every record."""
+"""The same as `test_anchoring.py` in a true Celery worker, woken as the records come."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_anchoring_in_a_worker(lab: Lab, tmp_path: Path) -> None:
         name = f"{broadcaster}, passes of up to {BATCH}"
         rows.append([name, cost.per_second, cost.milliseconds, cost.cpu_milliseconds])
     show(
-        f"Anchoring {RECORDS} records in one Celery worker, a message for each",
+        f"Anchoring {RECORDS} records in one Celery worker, woken as they came",
         ["", "tx/s", "ms/tx", "CPU ms/tx of the worker"],
         rows,
     )

@@ -91,7 +91,7 @@ def _anchoring(
 ) -> Play:
     uids = [record.uid_tag_id for record in records]
     return Play(
-        Job(Task.ANCHOR_RECORDS.value, {"record_id": str(records[0].id)}),
+        Job(Task.ANCHOR_RECORDS.value),
         uids,
         lambda: AuthenticationRecord.objects(uid_tag_id__in=uids).count() == anchors * len(uids),
         mend,

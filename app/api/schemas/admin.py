@@ -139,9 +139,13 @@ class ViolationItem(TypedDict):
 
 
 class InvariantsAnswer(BaseModel):
-    """`ok` only when every rule was checked and holds; `notChecked` gives the reason by rule."""
+    """`ok` only when every rule was checked and holds; `notChecked` gives the reason by rule.
+
+    `notices` are sentences about what is worth knowing and not wrong.
+    """
 
     ok: bool
     checked: list[str]
     not_checked: dict[str, Any] = Field(alias="notChecked")
     violations: list[ViolationItem]
+    notices: list[str]

@@ -50,6 +50,18 @@ def test_p3_a_violation_is_named_with_its_ids(manage: Manage, world: World) -> N
     assert f"  {point}\n" in table.stdout
 
 
+def test_m2_a_payment_that_is_not_synced_yet_is_told_and_no_violation(
+    manage: Manage, world: World
+) -> None:
+    world.fund(1, 5000)
+
+    shown = manage("doctor", "invariants")
+
+    assert shown.code == 0, shown.stdout
+    assert "outputs on the chain that are not in the pool yet: 1, run" in shown.stdout
+    assert manage("doctor", "invariants", "--json").json["notices"]
+
+
 def test_a_chain_that_is_away_is_told_apart(manage: Manage, world: World) -> None:
     world.set_faults(OUTAGE)
 

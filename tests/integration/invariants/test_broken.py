@@ -10,7 +10,7 @@ from bson import ObjectId
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
-from app.services import anchoring, invariants
+from app.services import anchoring, invariants, pool_sync
 from tests.integration.services.crashes import POINTS, crashing
 from tests.integration.services.lab import Lab, Owner
 
@@ -301,6 +301,28 @@ def test_s2_a_second_registration_of_a_patch(lab: Lab, confirmed: Authentication
     assert broken() == {"patch-head-is-fold": (PATCH,)}
 
 
+@pytest.mark.parametrize("kind", ["batch", "unheard-of"])
+def test_p2_a_carrier_of_a_kind_that_nobody_can_check(
+    lab: Lab, confirmed: AuthenticationRecord, kind: str
+) -> None:
+    damage(lab, "transactions", confirmed.transaction_id, {"$set": {"kind": kind}})
+
+    [violation] = invariants.check(pause_seconds=0).violations
+
+    assert violation.rule == "record-has-one-carrier"
+    assert violation.detail.startswith(f"its transaction is of the kind {kind!r}")
+    assert violation.ids == (str(confirmed.id),)
+
+
+def test_p2_a_transaction_that_waits_for_a_person(
+    lab: Lab, confirmed: AuthenticationRecord
+) -> None:
+    change = {"needs_operator": True}
+    damage(lab, "transactions", confirmed.transaction_id, {"$set": change})
+
+    assert broken() == {"contradicted-is-undone": (str(confirmed.transaction_id),)}
+
+
 # The chain
 
 
@@ -332,6 +354,29 @@ def test_m7_an_output_that_was_wrongly_marked_spent(lab: Lab) -> None:
     assert violation.rule == "pool-equals-chain"
     assert violation.ids == (coin.outpoint,)
     assert violation.detail == "the pool says spent, the chain unspent"
+
+
+def test_m2_a_payment_that_no_sync_has_seen_yet_is_news_and_no_difference(lab: Lab) -> None:
+    lab.fill_pool(1)
+    lab.fund(2)
+
+    report = invariants.check(pause_seconds=0)
+
+    assert report.is_clean
+    [notice] = report.notices
+    assert notice.startswith("outputs on the chain that are not in the pool yet: 2, run")
+    pool_sync.sync()
+    assert invariants.check(pause_seconds=0).notices == ()
+
+
+def test_p3_an_output_that_was_struck_out_and_is_there(lab: Lab) -> None:
+    lab.fill_pool(1)
+    coin = Utxo.objects.get()
+    damage(lab, "utxos", coin.outpoint, {"$set": {"status": "void"}})
+
+    [violation] = invariants.check(pause_seconds=0).violations
+
+    assert violation.detail == "the pool says void, the chain unspent"
 
 
 def test_an_amount_that_is_not_the_chains(lab: Lab) -> None:

@@ -32,6 +32,7 @@ def test_a_new_pool_counts_what_it_has(world: World) -> None:
         "available": (3, 17_000),
         "locked": (1, 5000),
         "spent": (1, 5000),
+        "void": (0, 0),
     }
     assert gauge.useful == 3
     assert gauge.satoshis_per_registration == TYPICAL_REGISTRATION_BYTES // 10

@@ -276,4 +276,4 @@ def _on_main(world: World) -> str:
 
 
 def _on_main_too(world: World) -> dict[str, str]:
-    return {"UTXO_CHANGE_ADDRESS": _on_main(world)}
+    return {"UTXO_CHANGE_ADDRESS": _on_main(world), "POS_SHOP_ADDRESSES": ""}

@@ -77,9 +77,9 @@ POINTS: dict[str, CrashPoint] = {
     "first broadcast": CrashPoint(WhatsOnChainClient, "broadcast"),
     "third broadcast": CrashPoint(WhatsOnChainClient, "broadcast", 3),
     "half of accepted": CrashPoint(
-        ChainTransaction, "move_all", 1, _half_of_ids, _moves("accepted")
+        ChainTransaction, "accept_all", 1, lambda t, at: (*_half_of_list(t), at)
     ),
-    "accepted": CrashPoint(ChainTransaction, "move_all", 1, None, _moves("accepted")),
+    "accepted": CrashPoint(ChainTransaction, "accept_all"),
     "half of spend_each": CrashPoint(Utxo, "spend_each", 1, _half_of_list),
     "spend_each": CrashPoint(Utxo, "spend_each"),
     "half of add_all": CrashPoint(Utxo, "add_all", 1, _half_of_list),

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from app import extensions
+from app.bitcoin.transactions import Transaction
 from app.clients.circuit import Circuit
 from app.domain.states import RecordStatus, TransactionStatus, UtxoStatus
 from app.models.record import AuthenticationRecord
 from app.models.setting import FEE_PER_KB, Setting
-from app.models.transaction import ChainTransaction
+from app.models.transaction import ChainTransaction, VersionField
 from app.models.utxo import Utxo
-from app.services import anchoring, delivery, settlement
-from tests.integration.services.invariants import check_at_rest, check_confirmed_once
-from tests.integration.services.lab import Lab
+from app.services import anchoring, delivery, pool_split, raising, settlement
+from tests.integration.clients.scripted_server import ScriptedServer, json_reply
+from tests.integration.services.crashes import POINTS, CrashPoint, crashing
+from tests.integration.services.invariants import (
+    check_at_rest,
+    check_confirmed_once,
+    check_invariants,
+)
+from tests.integration.services.lab import COIN_SATOSHIS, Lab
 
 BROADCAST = "/tx/raw"
 UNDECIDED: dict[str, dict[str, Any]] = {
@@ -246,39 +254,110 @@ def test_of_several_inputs_only_the_stolen_one_is_lost(lab: Lab) -> None:
     assert free.count() == len(others)
 
 
-def test_a_fee_that_is_too_low_frees_everything_and_the_right_one_is_taken(lab: Lab) -> None:
-    lab.fill_pool(2)
-    [record] = lab.register_many(1)
-    Setting.put(FEE_PER_KB, 10)
-
-    anchoring.anchor_due(100)
-
-    waiting = lab.reload(record)
-    assert waiting.status == RecordStatus.PENDING
-    assert "fee" in waiting.reason
-    assert Utxo.objects(status=UtxoStatus.AVAILABLE.value).count() == 2
-    [rejected] = ChainTransaction.objects(status=TransactionStatus.REJECTED.value)
-    assert rejected.next_attempt_at is None
-    Setting.put(FEE_PER_KB, 100)
-    lab.sweep_until_quiet()
-    check_confirmed_once(lab, [record])
+def change_of(version: VersionField) -> int:
+    return sum(each.satoshis for each in version.outputs)
 
 
-def test_a_record_refused_for_its_fee_pays_more_each_time_until_it_is_taken(lab: Lab) -> None:
-    lab.fill_pool(2)
+def test_m9_a_fee_that_is_too_low_is_raised_on_the_same_coins_until_it_is_taken(lab: Lab) -> None:
+    """The cheap one is valid: somebody may mine it, and then a second anchor must be impossible."""
+    lab.fill_pool(5)
     [record] = lab.register_many(1)
     # The chain wants 50; each try pays half as much again as the one before.
     Setting.put(FEE_PER_KB, 10)
 
-    lab.sweep_until_quiet()
+    assert anchoring.anchor_due(100).settled == 1
 
-    check_confirmed_once(lab, [record])
-    accepted = lab.transaction_of(lab.reload(record))
+    accepted = lab.transaction_of(record)
+    assert [t.id for t in lab.transactions_of(record.id)] == [accepted.id]
     assert 50 <= accepted.fee_satoshis * 1000 / accepted.size_bytes < 75
-    assert ChainTransaction.objects(status=TransactionStatus.REJECTED.value).count() == 4
+    assert (accepted.refusals, len(accepted.earlier)) == (4, 4)
+    versions = [accepted.version, *accepted.earlier]
+    assert len({version.txid for version in versions}) == 5
+    for version in versions:
+        parsed = Transaction.from_bytes(bytes(version.raw_tx))
+        assert parsed.txid == version.txid
+        assert [str(i.outpoint) for i in parsed.inputs] == [i.outpoint for i in accepted.inputs]
+        assert version.fee_satoshis + change_of(version) == COIN_SATOSHIS
+    assert lab.reload(record).head == accepted.txid
+    check_confirmed_once(lab, [record])
 
 
-def test_a_raised_fee_stops_at_the_cap(lab: Lab) -> None:
+def test_m9_of_two_versions_the_one_that_the_network_has_is_settled(lab: Lab) -> None:
+    """A refusal for the fee was a lie, or another node wanted less: the cheap one is there."""
+    lab.configure(MAX_ANCHOR_ATTEMPTS="2")
+    lab.fill_pool(2)
+    [record] = lab.register_many(1)
+    lab.set_faults({"kind": "status", "status": 503, "path": BROADCAST})
+    anchoring.anchor_due(100)
+    cheap = lab.transaction_of(record)
+    [raised] = raising.raise_fees([cheap], {cheap.txid: "too low"})
+    assert lab.reload(record).head == raised.txid
+    lab.clear_faults()
+    lab.broadcast(cheap)
+
+    lab.sweep_once()
+
+    accepted = lab.transaction_of(record)
+    assert (accepted.txid, accepted.status) == (cheap.txid, TransactionStatus.ACCEPTED)
+    assert [each.txid for each in accepted.earlier] == [raised.txid]
+    assert lab.reload(record).head == cheap.txid
+    lab.mine()
+    lab.sweep_until_quiet()
+    check_confirmed_once(lab, [record])
+
+
+def test_m9_of_two_versions_the_mined_one_is_found_by_what_it_spent(lab: Lab) -> None:
+    lab.fill_pool(2)
+    [record] = lab.register_many(1)
+    lab.set_faults({"kind": "status", "status": 503, "path": BROADCAST})
+    anchoring.anchor_due(100)
+    cheap = lab.transaction_of(record)
+    raising.raise_fees([cheap], {cheap.txid: "too low"})
+    lab.broadcast(cheap)
+    lab.clear_faults()
+    lab.broadcast(cheap)
+    lab.mine()
+
+    delivery.deliver([lab.transaction_of(record)])
+
+    assert lab.transaction_of(record).txid == cheap.txid
+    lab.sweep_until_quiet()
+    check_confirmed_once(lab, [record])
+
+
+def test_m1_acceptance_of_bytes_that_were_replaced_meanwhile_settles_no_others(lab: Lab) -> None:
+    lab.fill_pool(2)
+    [record] = lab.register_many(1)
+    lab.set_faults({"kind": "status", "status": 503, "path": BROADCAST})
+    anchoring.anchor_due(100)
+    stale = lab.transaction_of(record)
+    lab.clear_faults()
+    raising.raise_fees([lab.transaction_of(record)], {stale.txid: "too low"})
+
+    # Another worker still has the old bytes in hand, and sends them.
+    delivery.deliver([stale])
+
+    assert lab.transaction_of(record).status == TransactionStatus.COMMITTED
+    lab.sweep_until_quiet()
+    assert lab.transaction_of(record).txid == stale.txid
+    check_confirmed_once(lab, [record])
+
+
+def test_m9_a_crash_between_new_bytes_and_new_name_is_mended(lab: Lab) -> None:
+    lab.fill_pool(2)
+    [record] = lab.register_many(1)
+    Setting.put(FEE_PER_KB, 10)
+
+    with crashing(CrashPoint(ChainTransaction, "replace_bytes")):
+        anchoring.anchor_due(100)
+
+    assert lab.reload(record).txid != lab.transaction_of(record).txid
+    check_invariants()
+    lab.sweep_until_quiet()
+    check_confirmed_once(lab, [record])
+
+
+def test_a_raised_fee_stops_at_the_cap_and_the_record_fails(lab: Lab) -> None:
     lab.configure(FEE_PER_KB_MAX="20")
     lab.fill_pool(1)
     [record] = lab.register_many(1)
@@ -287,29 +366,86 @@ def test_a_raised_fee_stops_at_the_cap(lab: Lab) -> None:
     lab.sweep_until_quiet()
 
     assert lab.reload(record).status == RecordStatus.FAILED
-    dead = ChainTransaction.objects(status=TransactionStatus.REJECTED.value)
-    assert max(t.fee_satoshis * 1000 / t.size_bytes for t in dead) < 22
+    [dead] = lab.transactions_of(record.id)
+    assert dead.status == TransactionStatus.REJECTED
+    assert dead.is_given_up
+    assert dead.fee_satoshis * 1000 / dead.size_bytes < 22
+    # Somebody may mine it yet, so its coin waits until a sync has seen that it is unspent.
+    assert Utxo.objects.get().status == UtxoStatus.UNCONFIRMED
+    check_at_rest(lab)
+
+
+def test_without_a_signer_a_fee_is_raised_later(lab: Lab) -> None:
+    lab.fill_pool(1)
+    [record] = lab.register_many(1)
+    Setting.put(FEE_PER_KB, 10)
+    with crashing(POINTS["first broadcast"]):
+        anchoring.anchor_due(100)
+    lab.devnet.kill("signer")
+    try:
+        lab.sweep_once()
+        waiting = lab.transaction_of(record)
+        assert (waiting.status, waiting.refusals) == (TransactionStatus.COMMITTED, 1)
+        assert waiting.earlier == []
+    finally:
+        lab.devnet.start("signer")
+    lab.configure(MAX_ANCHOR_ATTEMPTS="10")
+    lab.sweep_until_quiet()
+
+    check_confirmed_once(lab, [record])
+
+
+def test_a_split_refused_for_its_fee_pays_more_on_the_same_coin(lab: Lab) -> None:
+    lab.configure(UTXO_SPLIT_SIZE_SATS="2000")
+    lab.fill_pool(1, satoshis=20_000)
+    Setting.put(FEE_PER_KB, 30)
+
+    report = pool_split.split(target=6)
+
+    assert report.is_accepted
+    [split] = ChainTransaction.objects
+    assert split.earlier
+    assert report.transactions[0].txid == split.txid
     check_at_rest(lab)
 
 
 def test_d6_a_record_out_of_tries_fails_with_its_reason_and_frees_its_uid(lab: Lab) -> None:
     lab.configure(MAX_ANCHOR_ATTEMPTS="3")
-    lab.fill_pool(1)
+    lab.fill_pool(2)
     record = lab.register("NFC-1").record
     Setting.put(FEE_PER_KB, 10)
 
     lab.sweep_until_quiet()
 
     failed = lab.reload(record)
-    assert (failed.status, failed.attempts) == (RecordStatus.FAILED, 3)
+    assert failed.status == RecordStatus.FAILED
     assert "fee" in failed.reason
     assert failed.active_key is None
-    assert ChainTransaction.objects(status=TransactionStatus.REJECTED.value).count() == 3
+    [dead] = ChainTransaction.objects(status=TransactionStatus.REJECTED.value)
+    assert len(dead.earlier) == 2
     Setting.put(FEE_PER_KB, 100)
     again = lab.register("NFC-1").record
     lab.sweep_until_quiet()
     assert lab.reload(again).status == RecordStatus.CONFIRMED
     check_at_rest(lab)
+
+
+def test_m9_invalid_is_a_claim_and_no_second_transaction_is_made_on_it(lab: Lab) -> None:
+    lab.fill_pool(3)
+    [record] = lab.register_many(1)
+    problem = {"title": "Invalid outputs", "status": 464, "txid": None, "extraInfo": "dust"}
+    with closing(ScriptedServer()) as refusing:
+        refusing.prepare(json_reply(problem, 464))
+        lab.configure(BROADCASTERS="arc", ARC_URL=refusing.url)
+        lab.sweep_once()
+
+    waiting = lab.transaction_of(record)
+    assert (waiting.status, waiting.refusals) == (TransactionStatus.COMMITTED, 1)
+    assert waiting.reason.endswith("dust")
+    lab.configure()
+    lab.sweep_until_quiet()
+    assert [t.id for t in lab.transactions_of(record.id)] == [waiting.id]
+    check_confirmed_once(lab, [record])
 
 
 def test_one_that_is_refused_does_not_hold_up_the_others(lab: Lab) -> None:
@@ -347,10 +483,7 @@ def test_late_verdicts_after_acceptance_change_nothing(lab: Lab) -> None:
 
     settlement.accept([transaction])
     settlement.settle([transaction])
-    assert (
-        ChainTransaction.reject(transaction.id, reason="late", conflicts={}, is_underpaid=False)
-        is None
-    )
+    assert ChainTransaction.reject(transaction.id, reason="late", conflicts={}) is None
     assert not ChainTransaction.postpone(
         transaction.id,
         status=TransactionStatus.COMMITTED.value,
@@ -365,18 +498,16 @@ def test_late_verdicts_after_acceptance_change_nothing(lab: Lab) -> None:
 
 
 def test_late_verdicts_after_rejection_change_nothing(lab: Lab) -> None:
-    lab.fill_pool(2)
+    lab.fill_pool(1)
     lab.register_many(1)
-    Setting.put(FEE_PER_KB, 10)
+    lab.spend_coin_outside(Utxo.objects.get())
+    lab.mine()
     anchoring.anchor_due(100)
     [transaction] = ChainTransaction.objects
     before = snapshot(lab)
 
     settlement.accept([transaction])
-    assert (
-        ChainTransaction.reject(transaction.id, reason="late", conflicts={}, is_underpaid=False)
-        is None
-    )
+    assert ChainTransaction.reject(transaction.id, reason="late", conflicts={}) is None
 
     assert snapshot(lab) == before
     assert AuthenticationRecord.objects.get().status == RecordStatus.PENDING

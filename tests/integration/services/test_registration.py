@@ -94,17 +94,8 @@ def test_d6_asynchronous_registration_waits_and_is_anchored_by_a_pass(lab: Lab) 
     assert submission.job_id is not None
     assert submission.record.status == RecordStatus.PENDING
     assert PatchState.find("NFC-1") is None
-    assert anchoring.anchor_due(100, first=str(submission.record.id)).settled == 1
+    assert anchoring.anchor_due(100).settled == 1
     check_confirmed_once(lab, [submission.record])
-
-
-def test_a_wake_up_for_a_record_that_is_taken_care_of_does_nothing(lab: Lab) -> None:
-    lab.fill_pool(2)
-    first, second = lab.register_many(2)
-    anchoring.anchor([first])
-
-    assert anchoring.anchor_due(100, first=str(first.id)).claimed == 0
-    assert lab.reload(second).status == RecordStatus.PENDING
 
 
 @pytest.mark.parametrize("is_async", ["0", "1"])

@@ -8,7 +8,7 @@ from app.domain.clock import utc_now
 from app.domain.states import RecordStatus, TransactionStatus, UtxoStatus
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
-from app.services import anchoring, pool_split, sweeper
+from app.services import anchoring, pool_split, pool_sync, sweeper
 from tests.integration.services.crashes import POINTS, crashing
 from tests.integration.services.invariants import check_confirmed_once
 from tests.integration.services.lab import Lab
@@ -36,23 +36,25 @@ def test_m9_an_abandoned_transaction_does_not_stand_in_its_twins_way(
     check_confirmed_once(lab, [record])
 
 
-def test_m9_a_rejected_transaction_does_not_stand_in_its_twins_way(lab: Lab) -> None:
-    # With the cap at what it pays, the fee can't be raised between the tries.
-    lab.configure(FEE_PER_KB="10", FEE_PER_KB_MAX="10")
+def test_m9_a_record_that_is_sent_anew_takes_the_coin_of_the_one_that_was_given_up(
+    lab: Lab,
+) -> None:
+    """Whichever of the two is mined, the other can't be: they spend the same coin."""
+    lab.configure(MAX_ANCHOR_ATTEMPTS="1", FEE_PER_KB="10")
     lab.fill_pool(1)
     [record] = lab.register_many(1)
-
-    for _ in range(2):
-        lab.pass_time()
-        anchoring.anchor_due(100)
-
-    record = lab.reload(record)
-    assert (record.status, record.attempts) == (RecordStatus.PENDING, 2)
-    dead = ChainTransaction.objects(status=TransactionStatus.REJECTED.value)
-    assert len({transaction.dead_txid for transaction in dead}) == 1
+    anchoring.anchor_due(100)
+    assert lab.reload(record).status == RecordStatus.FAILED
     lab.configure()
+    lab.mine()
+    pool_sync.sync()
+
+    [again] = lab.register_many(1)
     lab.sweep_until_quiet()
-    check_confirmed_once(lab, [record])
+
+    [dead] = ChainTransaction.objects(status=TransactionStatus.REJECTED.value)
+    assert dead.inputs == lab.transaction_of(again).inputs
+    check_confirmed_once(lab, [again])
 
 
 def test_a_split_that_was_abandoned_can_be_made_again(lab: Lab) -> None:

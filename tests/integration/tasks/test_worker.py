@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from app import extensions, logs
 from app.domain.states import RecordStatus
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
-from app.queue import Task, enqueue
+from app.queue import MARK_SECONDS, Queue, Task, begin, enqueue, wake
 from app.services import anchoring
 from tests.integration.services.invariants import check_confirmed_once
 from tests.integration.services.lab import Lab
@@ -55,17 +56,86 @@ def test_f17_a_worker_anchors_under_the_request_id_of_the_caller(
     check_confirmed_once(lab, [submission.record])
 
 
-def test_one_task_takes_along_what_others_were_woken_for(
+def waiting_messages() -> int:
+    return int(extensions.get().redis.llen(Queue.ANCHORING.value))
+
+
+def test_one_message_takes_along_all_that_was_accepted_before_it_is_read(
+    lab: Lab, start_worker: Callable[..., Worker]
+) -> None:
+    lab.fill_pool(10)
+    submissions = [lab.register(f"NFC-{number}") for number in range(10)]
+    records = [submission.record for submission in submissions]
+    assert waiting_messages() == 1
+    assert [s.job_id for s in submissions] == [str(record.id) for record in records]
+
+    worker = start_worker()
+    wait_for(lambda: is_confirmed(lab, *records))
+    wait_for(lambda: len(worker.lines("task")) >= 1)
+
+    assert len(worker.lines("chain.settled")) == 10
+    assert len(worker.lines("task")) == 1
+    check_confirmed_once(lab, records)
+
+
+def test_a_pass_that_is_full_wakes_another_for_the_rest(
     lab: Lab, start_worker: Callable[..., Worker]
 ) -> None:
     lab.fill_pool(10)
     records = lab.register_many(10)
+    assert waiting_messages() == 1
 
-    worker = start_worker()
+    worker = start_worker(ANCHOR_BATCH_SIZE="4")
     wait_for(lambda: is_confirmed(lab, *records))
-    wait_for(lambda: len(worker.lines("task")) >= 10)
+    wait_for(lambda: len(worker.lines("task")) >= 3)
 
-    assert len(worker.lines("chain.settled")) == 10
+    check_confirmed_once(lab, records)
+
+
+def test_what_is_accepted_while_a_task_looks_gets_a_message_of_its_own(lab: Lab) -> None:
+    wake(Task.ANCHOR_RECORDS)
+    wake(Task.ANCHOR_RECORDS)
+    assert waiting_messages() == 1
+
+    begin(Task.ANCHOR_RECORDS)
+    wake(Task.ANCHOR_RECORDS)
+
+    assert waiting_messages() == 2
+
+
+def test_a_message_that_could_not_be_sent_keeps_no_other_back(lab: Lab) -> None:
+    redis_client = extensions.get().redis
+    redis_client.set(Queue.ANCHORING.value, "no list")
+    assert wake(Task.ANCHOR_RECORDS) is None
+
+    redis_client.delete(Queue.ANCHORING.value)
+
+    assert wake(Task.ANCHOR_RECORDS, task_id="a") == "a"
+    assert waiting_messages() == 1
+
+
+def test_a_message_that_was_lost_keeps_others_back_for_seconds_only(lab: Lab) -> None:
+    wake(Task.ANCHOR_RECORDS)
+    redis_client = extensions.get().redis
+    redis_client.delete(Queue.ANCHORING.value)
+
+    [mark] = redis_client.keys("patchproof:awake:*")
+
+    assert 0 < redis_client.ttl(mark) <= MARK_SECONDS
+
+
+def test_p1_no_wake_up_is_lost_while_records_come_and_tasks_run(
+    lab: Lab, start_worker: Callable[..., Worker]
+) -> None:
+    """Without a sweeper, so a record without a message would wait for ever."""
+    lab.fill_pool(90)
+    start_worker(ANCHOR_BATCH_SIZE="7")
+
+    with ThreadPoolExecutor(4) as pool:
+        submissions = list(pool.map(lab.register, [f"NFC-{number}" for number in range(80)]))
+    records = [submission.record for submission in submissions]
+
+    wait_for(lambda: is_confirmed(lab, *records))
     check_confirmed_once(lab, records)
 
 

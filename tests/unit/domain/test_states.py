@@ -64,9 +64,9 @@ def test_every_state_can_be_reached(moves, start, statuses) -> None:
     assert reachable(moves, start) == set(statuses)
 
 
-def test_d2_a_record_that_has_ended_stays_as_it_is() -> None:
-    for status in states.RECORD_TERMINAL:
-        assert leaving(RECORD_MOVES, status) == set()
+def test_d2_a_record_that_has_ended_stays_as_it_is_unless_its_transaction_lost() -> None:
+    assert leaving(RECORD_MOVES, RecordStatus.FAILED) == set()
+    assert leaving(RECORD_MOVES, RecordStatus.CONFIRMED) == {RecordEvent.CONTRADICTED}
 
 
 def test_m9_a_dead_transaction_stays_dead_and_a_final_one_final() -> None:
@@ -75,8 +75,12 @@ def test_m9_a_dead_transaction_stays_dead_and_a_final_one_final() -> None:
 
 
 def test_p2_what_the_network_has_never_comes_back_to_be_sent_or_undone() -> None:
+    """Unless a block is shown that excludes it."""
+    end = {TransactionStatus.CONTRADICTED}
     for status in states.TRANSACTION_ON_NETWORK:
-        assert reachable(TRANSACTION_MOVES, status) <= states.TRANSACTION_ON_NETWORK
+        assert reachable(TRANSACTION_MOVES, status) <= states.TRANSACTION_ON_NETWORK | end
+    for status in (TransactionStatus.MINED, TransactionStatus.FINAL):
+        assert TransactionEvent.CONTRADICTED not in leaving(TRANSACTION_MOVES, status)
 
 
 def test_committing_and_abandoning_exclude_each_other() -> None:
@@ -92,6 +96,7 @@ def test_accepting_and_rejecting_exclude_each_other() -> None:
     assert leaving(TRANSACTION_MOVES, TransactionStatus.COMMITTED) == {
         TransactionEvent.ACCEPTED,
         TransactionEvent.REJECTED,
+        TransactionEvent.CONTRADICTED,
     }
 
 
@@ -109,6 +114,10 @@ def test_m2_a_spent_output_is_not_lockable_at_once() -> None:
 def test_f30_an_output_becomes_available_only_by_being_confirmed_or_released() -> None:
     to_available = {e for e, m in UTXO_MOVES.items() if m.target == UtxoStatus.AVAILABLE}
     assert to_available == {UtxoEvent.CONFIRMED, UtxoEvent.RELEASED}
+
+
+def test_p3_an_output_that_will_never_exist_stays_struck_out() -> None:
+    assert leaving(UTXO_MOVES, UtxoStatus.VOID) == set()
 
 
 def test_alive_and_dead_are_all_there_is() -> None:
