@@ -11,7 +11,7 @@ from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import extensions, logs
-from app.api import authentication, bodies, errors, headers, limits, tracing, validation
+from app.api import authentication, bodies, counting, errors, headers, tracing, validation
 from app.api.admin import admin
 from app.api.canary import canary
 from app.api.codes import codes
@@ -109,12 +109,12 @@ def _configure_http(app: OpenAPI, settings: Settings) -> None:
 
 def _hook_requests(app: OpenAPI) -> None:
     app.before_request(tracing.begin)
-    app.before_request(limits.enforce_at_door)
+    app.before_request(counting.enforce_at_door)
     app.before_request(authentication.enforce)
     # Flask calls these from the last to the first.
     app.after_request(tracing.finish)
     app.after_request(headers.add_security_headers)
     app.after_request(headers.add_cors_headers)
     app.after_request(headers.add_entity_tag)
-    app.after_request(limits.finish)
+    app.after_request(counting.finish)
     app.teardown_request(tracing.end)

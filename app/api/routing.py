@@ -9,7 +9,8 @@ from flask_openapi3.blueprint import APIBlueprint
 from werkzeug.routing import BaseConverter
 
 from app.api.authentication import ANYONE, Authentication
-from app.api.limits import REFUSED_KEY, Limit, counting
+from app.api.counting import counted
+from app.api.limits import REFUSED_KEY, Limit
 from app.api.schemas.errors import ErrorBody
 
 if TYPE_CHECKING:
@@ -72,12 +73,12 @@ def route(  # noqa: PLR0913 - each says one thing about the route
     )
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
-        counted = counting(view, limits)
+        limited = counted(view, limits)
         # Set before registering: the wrapper that Flask calls copies the view's attributes.
-        counted.authentication = authentication  # type: ignore[attr-defined]
-        counted.may_be_empty = may_be_empty  # type: ignore[attr-defined]
-        counted.limits = limits  # type: ignore[attr-defined]
-        register(counted)
-        return counted
+        limited.authentication = authentication  # type: ignore[attr-defined]
+        limited.may_be_empty = may_be_empty  # type: ignore[attr-defined]
+        limited.limits = limits  # type: ignore[attr-defined]
+        register(limited)
+        return limited
 
     return decorate

@@ -103,19 +103,15 @@ def test_an_ipv6_address_counts_for_its_network(start: Start) -> None:
     ] == [200, 429, 200, 200]
 
 
-@pytest.mark.parametrize(
-    ("proxies", "status_of_another"), [("0", 429), ("1", 429)], ids=["no proxy", "one proxy"]
-)
-def test_a_forged_address_changes_nothing(
-    start: Start, proxies: str, status_of_another: int
-) -> None:
+@pytest.mark.parametrize("proxies", ["0", "1"])
+def test_a_forged_address_changes_nothing(start: Start, proxies: str) -> None:
     """What a client writes stands left of what the trusted proxy adds."""
     probes = start(READING_MAX="1", TRUSTED_PROXIES=proxies)
 
     first = probes.get("/probe/read", **{"X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
     again = probes.get("/probe/read", **{"X-Forwarded-For": "198.51.100.2, 203.0.113.9"})
 
-    assert (first.status_code, again.status_code) == (200, status_of_another)
+    assert statuses([first, again]) == [200, 429]
 
 
 def test_the_trusted_proxy_tells_clients_apart(start: Start) -> None:
