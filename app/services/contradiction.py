@@ -205,8 +205,8 @@ def _send_back(transaction: ChainTransaction, carried: AnchoredField) -> _Result
     """Moves the patch's head back and has the record wait for a new anchor.
 
     Not while a transfer continues it. One that nobody has claimed fails; one whose transaction is
-    dead or unsettled comes to that; one that may be on the chain is for a person, and so is a record
-    of which parts were erased for somebody who asked for that.
+    dead or unsettled comes to that; one that may be on the chain is for a person. So is a record of
+    which parts were erased for somebody who asked for that.
     """
     record = AuthenticationRecord.objects(
         id=carried.record_id, transaction_id=transaction.id
