@@ -176,7 +176,8 @@ def test_a_pool_that_was_empty_is_seen_to_fill(lab: Lab) -> None:
     # The whole answers as much as it was asked for; how much more there is shows the next draw.
     lock(20)
     lock()
-    assert drawing.estimate(KEY, at_least=5_000) == pytest.approx(280, rel=0.2)
+    # The first twenty are missing from one part of the lots only.
+    assert 150 < drawing.estimate(KEY, at_least=5_000) < 450
 
 
 def test_coins_from_before_there_were_lots_are_found_and_get_one(lab: Lab) -> None:
