@@ -95,7 +95,15 @@ class PublicKey:
             point = self._point.add(bytes(scalar))
         except ValueError:
             raise InvalidPublicKeyError("The sum of the public keys is infinity.") from None
-        return PublicKey(point.to_bytes(compressed=True))
+        return self._of_point(point)
+
+    @classmethod
+    def _of_point(cls, point: Any) -> "PublicKey":
+        """Wrap a point that is on the curve by its making: parsing it again would take its root."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "encoded", point.to_bytes(compressed=True))
+        object.__setattr__(made, "_point", point)
+        return made
 
     def __repr__(self) -> str:
         return f"<PublicKey {self.to_hex()}>"

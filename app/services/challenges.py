@@ -5,8 +5,9 @@ asked for, and none takes the place of another. No number of them is too many fo
 bound would let a stranger keep the owner from getting one. What bounds them is how short they
 live, and the limits by address.
 
-Wrong answers count against the challenge that they name, and a few end it. That burns nobody
-else's: who did not ask for a challenge does not know its 128 random bits.
+An answer is checked first, against the challenge that it brings along, and Redis is asked once: to
+use the challenge up after a right answer, to count a wrong one. A few of those end the challenge
+that they name, and nobody else's: who did not ask for one does not know its 128 random bits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 import redis
 
@@ -50,11 +50,12 @@ end
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 return there
 """
-# KEYS: the challenge. ARGV: its user, how many wrong answers end it.
+# KEYS: the challenge. ARGV: its user, how many wrong answers end it. Answers what was there.
 _COUNT_WRONG = """
-local user, wrong = string.match(redis.call('GET', KEYS[1]) or '', '^(%x+):(%d+)$')
+local there = redis.call('GET', KEYS[1])
+local user, wrong = string.match(there or '', '^(%x+):(%d+)$')
 if user ~= ARGV[1] then
-  return
+  return there
 end
 wrong = wrong + 1
 if wrong >= tonumber(ARGV[2]) then
@@ -62,6 +63,7 @@ if wrong >= tonumber(ARGV[2]) then
 else
   redis.call('SET', KEYS[1], user .. ':' .. wrong, 'KEEPTTL')
 end
+return there
 """
 
 
@@ -109,42 +111,37 @@ def create(purpose: Purpose, user_id: str) -> Challenge:
     return challenge
 
 
-def check(challenge: Challenge) -> None:
-    """Returns when the user may answer this challenge.
-
-    Raises:
-        ChallengeReplayedError: it has been used.
-        ChallengeExpiredError: nobody knows it, or it is too old.
-        WrongChallengeError: it is another user's, or of a time to come.
-        UnavailableError: Redis is away.
-    """
-    with _redis_needed():
-        there: Any = extensions.get().redis.get(challenge._key)
-    _refuse_unless_open(there, challenge)
-    _check_time(challenge)
-
-
 @contextmanager
 def answering(challenge: Challenge) -> Iterator[None]:
-    """Checks a challenge, and counts it against the challenge when the body finds the answer wrong.
+    """Has the body check the answer to a challenge; counts it where the body finds it wrong.
 
-    After MAX_WRONG_ANSWERS nobody knows the challenge any more. Raises what `check` does, and the
-    body's LoginSignatureError.
+    After MAX_WRONG_ANSWERS nobody knows the challenge any more. What `consume` refuses in any case
+    is refused before the wrong answer is.
+
+    Raises:
+        LoginSignatureError: that of the body.
+        ChallengeReplayedError, ChallengeExpiredError, WrongChallengeError: see `consume`.
+        UnavailableError: the answer is wrong, and Redis is away.
     """
-    check(challenge)
+    _check_time(challenge)
     try:
         yield
     except LoginSignatureError:
         with _redis_needed():
-            _run(_COUNT_WRONG, [challenge._key], [challenge.user_id, MAX_WRONG_ANSWERS])
+            there = _run(_COUNT_WRONG, [challenge._key], [challenge.user_id, MAX_WRONG_ANSWERS])
+        _refuse_unless_open(there, challenge)
         raise
 
 
 def consume(challenge: Challenge, tally: Tally | None = None) -> None:
     """Uses a challenge up, in one step: of many callers at once, one returns, and that is counted.
 
+    For answers that are right; see `answering`.
+
     Raises:
-        ChallengeReplayedError, ChallengeExpiredError, WrongChallengeError: see `check`.
+        ChallengeReplayedError: it has been used.
+        ChallengeExpiredError: nobody knows it, or it is too old.
+        WrongChallengeError: it is another user's, or of a time to come.
         UnavailableError: Redis is away; whether the challenge is used up is not known.
     """
     counted = tally or Tally("", {})
@@ -177,7 +174,7 @@ def _refuse_unless_open(there: str | None, challenge: Challenge) -> None:
 
 
 def _check_time(challenge: Challenge) -> None:
-    """Refuses by its own time what Redis still, or already, knows."""
+    """Refuses by its own time, whatever Redis says."""
     skew = extensions.get().settings.svd_clock_skew_sec
     age_seconds = challenge.age_seconds
     if age_seconds is None or age_seconds < -skew:
