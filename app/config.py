@@ -229,6 +229,8 @@ class Settings(BaseModel):
     polling_max: LimitNumber = 3000
     writing_window_ms: LimitNumber = 60_000
     writing_max: LimitNumber = 6000
+    privacy_window_ms: LimitNumber = 60_000
+    privacy_max: LimitNumber = 60
     refused_key_window_ms: LimitNumber = 60_000
     refused_key_max: LimitNumber = 60
 

@@ -128,6 +128,12 @@ class InvalidCodeError(CodeRefusedError):
     reason = "InvalidCode"
 
 
+class KeyProofError(UnauthorizedError):
+    """A key has not signed that it is the caller's."""
+
+    code = "invalid_key_proof"
+
+
 class ClaimSignatureError(UnauthorizedError):
     code = "invalid_claim_signature"
 
@@ -224,6 +230,12 @@ class ClaimNotPendingError(ConflictError):
 
 class ClaimExpiredError(ConflictError):
     code = "claim_expired"
+
+
+class TooManyKeysError(ConflictError):
+    """The caller has proven as many keys as anyone may."""
+
+    code = "too_many_keys"
 
 
 class LockHeldError(ConflictError):

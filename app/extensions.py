@@ -28,6 +28,8 @@ from app.config import Settings, SmtpSecurity
 from app.domain.emails import parse_sender
 from app.models.api_key import ApiKey
 from app.models.claim_intent import ClaimIntent
+from app.models.erasure import Erasure
+from app.models.key_proof import KeyProof
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import Setting
@@ -46,6 +48,8 @@ DOCUMENTS: Sequence[type[Any]] = (
     SvdKey,
     ApiKey,
     VerificationCode,
+    KeyProof,
+    Erasure,
 )
 
 

@@ -21,6 +21,7 @@ from app.api.health import health
 from app.api.metrics import metrics
 from app.api.patches import patches
 from app.api.pos import pos
+from app.api.privacy import privacy
 from app.api.routing import UidConverter, without_trailing_slash
 from app.api.schemas.errors import ErrorBody
 from app.api.sessions import sessions
@@ -44,6 +45,7 @@ BLUEPRINTS = (
     codes,
     sessions,
     svd,
+    privacy,
     canary,
 )
 

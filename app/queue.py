@@ -44,6 +44,7 @@ class Task(StrEnum):
     SETTLE_CLAIMS = "settle-claims"
     SEND_CODE = "send-code"
     SWEEP_MAILS = "sweep-mails"
+    SWEEP_ERASURES = "sweep-erasures"
 
 
 QUEUE_OF_TASK: dict[Task, Queue] = {
@@ -56,6 +57,7 @@ QUEUE_OF_TASK: dict[Task, Queue] = {
     Task.SWEEP_DUST: Queue.MAINTENANCE,
     Task.REFRESH_FEE: Queue.MAINTENANCE,
     Task.SETTLE_CLAIMS: Queue.MAINTENANCE,
+    Task.SWEEP_ERASURES: Queue.MAINTENANCE,
     Task.SEND_CODE: Queue.MAIL,
     Task.SWEEP_MAILS: Queue.MAIL,
 }

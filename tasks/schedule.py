@@ -19,6 +19,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         Task.SWEEP: float(settings.sweep_interval_seconds),
         Task.SWEEP_MAILS: float(settings.sweep_interval_seconds),
         Task.REAP_LOCKS: 60.0,
+        Task.SWEEP_ERASURES: float(settings.sweep_interval_seconds),
         Task.SETTLE_CLAIMS: float(settings.sweep_interval_seconds),
         Task.TRACK_TRANSACTIONS: min(_LONGEST_TRACK_SECONDS, settings.track_interval_seconds),
         Task.SYNC_POOL: 900.0,

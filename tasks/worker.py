@@ -26,6 +26,7 @@ app.conf.imports = (
     "tasks.mail",
     "tasks.maintenance",
     "tasks.pool",
+    "tasks.privacy",
 )
 app.set_default()
 

@@ -64,12 +64,12 @@ def _check_metrics_key_if_required() -> None:
         _check_key(Scope.METRICS)
 
 
-def _check_bearer_token() -> None:
+def _check_bearer_token(*, may_be_erased: bool = False) -> None:
     header = request.headers.get("Authorization", "")
     token = header.removeprefix(_BEARER).strip()
     if not header.startswith(_BEARER) or not token:
         raise MissingTokenError("the header Authorization must be: Bearer <token>")
-    g.token_claims = sessions.authenticate(token)
+    g.token_claims = sessions.authenticate(token, may_be_erased=may_be_erased)
 
 
 def _key(scope: Scope) -> Authentication:
@@ -85,6 +85,8 @@ METRICS_KEY_IF_REQUIRED = Authentication(
     "apiKey", _check_metrics_key_if_required, is_optional=True, scope=Scope.METRICS
 )
 BEARER = Authentication("bearer", _check_bearer_token)
+# For asking what became of one's erasure, which has ended every token from before it.
+BEARER_EVEN_ERASED = Authentication("bearer", partial(_check_bearer_token, may_be_erased=True))
 
 
 def declared_by(view: Callable[..., Any]) -> Authentication:

@@ -112,6 +112,8 @@ CLAIM_INTENT = Limit("claim-intent", "claim_intent", _address, is_at_door=True, 
 READING = Limit("reading", "reading", _address, is_at_door=True)
 POLLING = Limit("polling", "polling", _address, is_at_door=True)
 WRITING = Limit("writing", "writing", _authenticated)
+# An erasure and an export read and write more than anything else that one asks for oneself.
+PRIVACY = Limit("privacy", "privacy", _authenticated)
 # Every route with an API key has it. A key that was good within a day passes anyway, so that who
 # shares an address with somebody who tries keys goes on working.
 REFUSED_KEY = Limit(

@@ -50,3 +50,17 @@ def approver_digest(salt: bytes, name: str) -> str:
     record stays as provable as it was.
     """
     return f"sha256:{sha256_hex(salt + name.encode())}"
+
+
+def mark_of_nonce(public_key_hex: str, nonce: str) -> str:
+    """Return what says that a key has used a nonce once both are erased: 64 hex characters."""
+    return sha256_hex(f"{public_key_hex}|{nonce}".encode())
+
+
+def mark_of_signature(signature_der_hex: str) -> str:
+    """Return what says that a signature was used once it is erased."""
+    return f"{ERASED}:{sha256_hex(signature_der_hex.encode())}"
+
+
+# Stands where an erased claim had its key; no key looks like it.
+ERASED = "erased"

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.scripts import data_locking_script, parse_data_script
+from app.bitcoin.transactions import Transaction
 from app.domain.canonical import canonical_json, sha256_hex
 
 _PROTOCOL = b"PatchProof"
@@ -64,6 +66,28 @@ def commitment_payload(
     if prev_txid is not None:
         payload["prev_txid"] = prev_txid
     return canonical_json(payload)
+
+
+class ChainForm(StrEnum):
+    """What the chain shows of a record."""
+
+    SALTED_DIGEST = "salted_digest"
+    IN_CLEAR = "in_clear"
+
+
+def chain_form(raw_tx: bytes) -> ChainForm:
+    """Return what the transaction that carries a record shows of it.
+
+    Raises BitcoinFormatError when the bytes are no transaction.
+    """
+    for output in Transaction.from_bytes(raw_tx).outputs:
+        try:
+            payload = Envelope.from_locking_script(output.locking_script).payload
+        except (BitcoinFormatError, InvalidEnvelopeError):
+            continue
+        if b'"AUTHENTICATION_RECORD"' in payload:
+            return ChainForm.IN_CLEAR
+    return ChainForm.SALTED_DIGEST
 
 
 def record_digest(salt: bytes, public_view: Mapping[str, Any]) -> str:

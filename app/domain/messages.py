@@ -105,6 +105,13 @@ def key_rotation_message(user_id: str, new_public_key_hex: str, nonce: str) -> b
     )
 
 
+def key_proof_message(subject: str, public_key_hex: str) -> bytes:
+    """Return what a key signs to show that it is a subject's, as the token's `sub` spells them."""
+    return _stringify(
+        {"purpose": "prove_privacy_key", "subject": subject, "pubKey": public_key_hex}
+    )
+
+
 def digest(message: bytes) -> bytes:
     """Return the one SHA-256 of a message, 32 bytes in natural order: what is signed."""
     return sha256(message)

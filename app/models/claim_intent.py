@@ -15,9 +15,11 @@ from mongoengine import (
     ObjectIdField,
     StringField,
 )
+from pymongo import UpdateOne
 
+from app.domain.claims import ERASED, mark_of_nonce, mark_of_signature
 from app.domain.clock import utc_now
-from app.domain.states import CLAIM_MOVES, ClaimEvent, ClaimStatus
+from app.domain.states import CLAIM_MOVES, CLAIM_TERMINAL, ClaimEvent, ClaimStatus
 from app.models.base import StatefulDocument
 
 # Longer than any claim's time is accepted: until it has gone, nonce and signature are remembered.
@@ -40,6 +42,8 @@ class ClaimIntent(StatefulDocument):
 
     `next_attempt_at` is when a pending claim expires, and when somebody looks at an approved one
     again; unset at the end. `purge_at` is set on expired ones, which nobody needs any more.
+
+    Of an erased claim hashes stand in the place of nonce and signature: neither works again.
     """
 
     uid_tag_id = StringField(required=True)
@@ -69,6 +73,7 @@ class ClaimIntent(StatefulDocument):
 
     created_at = DateTimeField(default=utc_now)
     updated_at = DateTimeField(default=utc_now)
+    erased_at = DateTimeField()
 
     moves: ClassVar = CLAIM_MOVES
     meta: ClassVar[dict[str, Any]] = {
@@ -80,6 +85,8 @@ class ClaimIntent(StatefulDocument):
             {"fields": ["record_id"], "unique": True, "sparse": True},
             {"fields": ["next_attempt_at"], "sparse": True},
             {"fields": ["purge_at"], "sparse": True, "expireAfterSeconds": 0},
+            # For people who ask what is held about them.
+            {"fields": ["customer_user_id"], "sparse": True},
         ],
     }
 
@@ -153,6 +160,85 @@ class ClaimIntent(StatefulDocument):
             )
 
     @classmethod
+    def find_mark(cls, public_key_hex: str, nonce: str, signature: str) -> bool:
+        """Tells whether a claim that was erased has used this nonce, with its key, or signature."""
+        marks = [
+            {"customer_public_key_hex": ERASED, "nonce": mark_of_nonce(public_key_hex, nonce)},
+            {"signature": mark_of_signature(signature)},
+        ]
+        return cls.objects(__raw__={"$or": marks}).only("id").first() is not None
+
+    @classmethod
+    def withdraw(cls, claim_id: ObjectId) -> bool:
+        """Deletes a claim that nobody has been told of."""
+        mine = cls.objects(id=claim_id, status=ClaimStatus.PENDING.value)
+        return bool(mine.delete())
+
+    @classmethod
+    def list_of_keys(
+        cls, public_keys: Sequence[str], *, after: ObjectId | None, limit: int
+    ) -> list[ClaimIntent]:
+        """Lists claims that these keys have signed, by their ids, from one id on."""
+        signed = cls.objects(customer_public_key_hex__in=list(public_keys))
+        if after is not None:
+            signed = signed.filter(id__gt=after)
+        return list(signed.order_by("id").limit(limit))
+
+    @classmethod
+    def count_naming(cls, user_id: str) -> int:
+        """Counts claims that name this customer, whoever has signed them."""
+        return int(cls.objects(customer_user_id=user_id).count())
+
+    @classmethod
+    def list_naming(cls, user_id: str, created_before: datetime, limit: int) -> list[ObjectId]:
+        """Answers the ids of claims that named this customer up to a moment."""
+        naming = cls.objects(customer_user_id=user_id, created_at__lte=created_before)
+        return list(naming.limit(limit).scalar("id"))
+
+    @classmethod
+    def forget_user_id(cls, ids: Sequence[ObjectId], user_id: str) -> int:
+        """Erases a customer's id, which nobody has signed, and nothing else of these claims."""
+        naming = cls.objects(id__in=list(ids), customer_user_id=user_id)
+        return int(naming.update(unset__customer_user_id=True)) if ids else 0
+
+    @classmethod
+    def forget_owners_before(cls, record_ids: Sequence[ObjectId]) -> int:
+        """Erases owner's word and address from the claims of ended transfers."""
+        if not record_ids:
+            return 0
+        ended = [status.value for status in CLAIM_TERMINAL]
+        mine = cls.objects(record_id__in=list(record_ids), status__in=ended)
+        return int(mine.update(**{f"unset__{name}": True for name in _OWNER_BEFORE}))
+
+    @classmethod
+    def erase_all(cls, claims: Sequence[ClaimIntent]) -> int:
+        """Erases customer and approver of claims that have ended, in one round trip."""
+        now = utc_now()
+        operations = [
+            UpdateOne(
+                {
+                    "_id": claim.id,
+                    "status": {"$in": [status.value for status in CLAIM_TERMINAL]},
+                    "customer_public_key_hex": claim.customer_public_key_hex,
+                },
+                {
+                    "$set": {
+                        "customer_public_key_hex": ERASED,
+                        "nonce": mark_of_nonce(claim.customer_public_key_hex, claim.nonce),
+                        "signature": mark_of_signature(claim.signature),
+                        "erased_at": now,
+                        "updated_at": now,
+                    },
+                    "$unset": dict.fromkeys((*_CUSTOMER, *_OWNER_BEFORE), 1),
+                },
+            )
+            for claim in claims
+        ]
+        if not operations:
+            return 0
+        return int(cls._get_collection().bulk_write(operations, ordered=False).modified_count)
+
+    @classmethod
     def confirm_all(cls, ids: Iterable[ObjectId]) -> int:
         """Ends approved claims whose record is confirmed."""
         changes = [({"_id": each}, {"$unset": {"next_attempt_at": 1}}) for each in ids]
@@ -166,3 +252,8 @@ class ClaimIntent(StatefulDocument):
             for each, reason in reasons.items()
         ]
         return cls.transition_each(ClaimEvent.FAILED, changes)
+
+
+_CUSTOMER = ("customer_address", "customer_user_id", "approved_by", "approver_salt")
+# Who signed a claim's address over is erased with it: their word confirms it.
+_OWNER_BEFORE = ("previous_owner", "owner_public_key_hex", "owner_signature")

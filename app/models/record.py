@@ -91,8 +91,8 @@ class AuthenticationRecord(StatefulDocument):
     `next_attempt_at` is set while there is something to do for it and unset at the end.
     `idempotency_key` and `request_sha256` are hashes of a key that the caller chose and of what was
     asked with it: stored with the record, they let it answer when the same request comes again.
-    `erased` names what was erased of it later, for people who asked for that; its salt goes along,
-    so that nobody confirms by the digest whom they guess.
+    `erased` names what was erased of it later, for people who asked for that; its salt goes along
+    where somebody could confirm by the digest whom they guess.
     """
 
     kind = StringField(required=True, choices=[k.value for k in RecordKind])
@@ -228,7 +228,7 @@ class AuthenticationRecord(StatefulDocument):
     def erase_handovers(cls, records: Sequence[AuthenticationRecord]) -> int:
         """Erases from transfers that have ended what is the owner's before: word and address."""
         return cls._erase(
-            (record, pieces, dict.fromkeys(_HANDOVER_FIELDS, 1))
+            (record, pieces, _handover_fields(pieces))
             for record in records
             if (pieces := record.pieces_of_handover())
         )
@@ -240,10 +240,7 @@ class AuthenticationRecord(StatefulDocument):
         That is also the word of the owner before, who has signed the address, and hashes of the
         request that named it.
         """
-        return cls._erase(
-            (record, record.pieces_of_owner(), dict.fromkeys(_OWNER_FIELDS, 1))
-            for record in records
-        )
+        return cls._erase((record, record.pieces_of_owner(), _OWNER_FIELDS) for record in records)
 
     def pieces_of_handover(self) -> list[Piece]:
         """What the record still has of the owner before."""
@@ -270,7 +267,7 @@ class AuthenticationRecord(StatefulDocument):
 
     @classmethod
     def _erase(
-        cls, parts: Iterable[tuple[AuthenticationRecord, Sequence[Piece], dict[str, int]]]
+        cls, parts: Iterable[tuple[AuthenticationRecord, Sequence[Piece], Sequence[str]]]
     ) -> int:
         """Erases in one round trip; a record that has not ended, or lost it all before, stays."""
         ended = {"$in": [status.value for status in RECORD_TERMINAL]}
@@ -279,7 +276,7 @@ class AuthenticationRecord(StatefulDocument):
             UpdateOne(
                 {"_id": record.id, "status": ended},
                 {
-                    "$unset": fields,
+                    "$unset": dict.fromkeys(fields, 1),
                     "$addToSet": {"erased": {"$each": [piece.value for piece in pieces]}},
                     "$set": {"erased_at": now, "updated_at": now},
                 },
@@ -584,8 +581,14 @@ _UNSET_ANCHOR = {
     "unset__issuer_pubkey": True,
 }
 _UNSET_ALL = {**_UNSET_ANCHOR, "unset__active_key": True, "unset__next_attempt_at": True}
+
+
+def _handover_fields(pieces: Sequence[Piece]) -> Sequence[str]:
+    """A signature that is gone can't be guessed, so the new owner's record keeps its salt."""
+    return _HANDOVER_FIELDS if Piece.OWNER_WORD in pieces else ("salt", *_HANDOVER_FIELDS)
+
+
 _HANDOVER_FIELDS = (
-    "salt",
     "custody.signed_txid",
     "custody.current_owner_pubkey",
     "custody.current_owner_signature",
@@ -594,6 +597,7 @@ _HANDOVER_FIELDS = (
 # What is left of a claim says that there was one.
 _OWNER_FIELDS = (
     "owner",
+    "salt",
     *_HANDOVER_FIELDS,
     *(f"custody.claim.{name}" for name in ("public_key_hex", "signature", "ts", "nonce")),
     "custody.claim.approved_by",

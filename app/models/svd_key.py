@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
 from mongoengine import (
@@ -127,9 +128,14 @@ class SvdKey(Document):
         return bool(result.modified_count)
 
     @classmethod
-    def remove(cls, user_id: str, public_key_hex: str) -> bool:
-        """Deletes a user's key with its history, unless it was replaced meanwhile."""
-        return bool(cls.objects(user_id=user_id, public_key_hex=public_key_hex).delete())
+    def remove(cls, user_id: str, public_key_hex: str, registered_before: datetime) -> bool:
+        """Deletes a user's key with its history, unless it was replaced or came after a moment."""
+        mine = cls.objects(
+            user_id=user_id,
+            public_key_hex=public_key_hex,
+            registered_at__lte=registered_before,
+        )
+        return bool(mine.delete())
 
     def _replaced(self, by: str, *, is_proven: bool) -> ReplacedKey:
         return ReplacedKey(

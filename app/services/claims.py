@@ -112,9 +112,11 @@ def create(claim: Claim, *, user_id: str) -> ClaimIntent:
     try:
         intent.insert()
     except DuplicateClaimError:
-        raise ClaimReplayedError(
-            "this nonce or this signature was used before; sign a claim with a new nonce"
-        ) from None
+        raise _replayed() from None
+    # Looked for when the claim is stored: were it erased later, its twin could not have been.
+    if ClaimIntent.find_mark(claim.public_key_hex, claim.nonce, claim.signature_der_hex):
+        ClaimIntent.withdraw(intent.id)
+        raise _replayed()
     return intent
 
 
@@ -209,6 +211,12 @@ def settle_due() -> SettleReport:
     if any(asdict(report).values()):
         logger.info("claims settled", extra={"event": "claims.settled", **asdict(report)})
     return report
+
+
+def _replayed() -> ClaimReplayedError:
+    return ClaimReplayedError(
+        "this nonce or this signature was used before; sign a claim with a new nonce"
+    )
 
 
 def _check(claim: Claim, now: datetime) -> None:

@@ -20,8 +20,9 @@ from app.errors import (
     LoginKeyRevokedError,
     NotFoundError,
 )
+from app.models.erasure import Erasure
 from app.models.svd_key import DuplicateSvdKeyError, SvdKey
-from app.services import challenges
+from app.services import challenges, subjects
 from app.services.challenges import Challenge, Purpose
 from app.services.login_checks import NOBODYS_KEY_HEX, check_signature, for_users_with_a_key
 
@@ -66,7 +67,8 @@ def register(user_id: str, public_key_hex: str, proof: KeyProof | None) -> None:
         InvalidInputError: there is no proof, and this service wants one.
         ChallengeReplayedError, ChallengeExpiredError, WrongChallengeError: of the nonce.
         LoginSignatureError: the key did not sign this.
-        DuplicateLoginKeyError: the user has a key already, be it the same, or another user has it.
+        DuplicateLoginKeyError: the user has a key already, be it the same, or another user has it;
+            or the user was erased, and the operator has not freed the id.
         UnavailableError: Redis is away, and there is a proof to check.
     """
     key = _parse_key("pmcHex", public_key_hex)
@@ -78,10 +80,8 @@ def register(user_id: str, public_key_hex: str, proof: KeyProof | None) -> None:
         challenges.consume(nonce)
     elif extensions.get().settings.is_register_proof_needed:
         raise _proof_needed()
-    try:
-        SvdKey(user_id=user_id.lower(), public_key_hex=key.to_hex()).insert()
-    except DuplicateSvdKeyError:
-        raise DuplicateLoginKeyError("the user has a key already, or the key is taken") from None
+    is_proven = proof is not None
+    _store(SvdKey(user_id=user_id.lower(), public_key_hex=key.to_hex(), is_proven=is_proven))
     _log("registered", user_id, BY_USER)
 
 
@@ -172,6 +172,22 @@ def _replace(standing: SvdKey, new_key: PublicKey, by: str) -> None:
     if not is_replaced:
         raise LoginKeyChangedError("the key was changed at the same moment")
     _log("replaced", standing.user_id, by)
+
+
+def _store(new: SvdKey) -> None:
+    """Stores a first key. An erased user's id stays theirs, so that nobody logs in as them."""
+    taken = DuplicateLoginKeyError("the user has a key already, or the key is taken")
+    subject_digest = subjects.digest(new.user_id)
+    if Erasure.reserves(subject_digest):
+        raise taken
+    try:
+        new.insert()
+    except DuplicateSvdKeyError:
+        raise taken from None
+    # The one that was there may have been erased since the id was looked up.
+    if Erasure.reserves(subject_digest):
+        SvdKey.remove(new.user_id, new.public_key_hex, new.registered_at)
+        raise taken
 
 
 def _challenge(user_id: str, nonce: str) -> Challenge:

@@ -13,13 +13,23 @@ from app.api.authentication import (
     ANYONE,
     API_KEY,
     BEARER,
+    BEARER_EVEN_ERASED,
     METRICS_KEY,
     METRICS_KEY_IF_REQUIRED,
     POS_KEY,
     declared_by,
 )
 
-WAYS = (ANYONE, API_KEY, ADMIN_KEY, POS_KEY, METRICS_KEY, METRICS_KEY_IF_REQUIRED, BEARER)
+WAYS = (
+    ANYONE,
+    API_KEY,
+    ADMIN_KEY,
+    POS_KEY,
+    METRICS_KEY,
+    METRICS_KEY_IF_REQUIRED,
+    BEARER,
+    BEARER_EVEN_ERASED,
+)
 # What the contract says, in its words.
 CONTRACT = {
     ("GET", "/__ping"): ANYONE,
@@ -42,6 +52,9 @@ CONTRACT = {
     ("POST", "/v1/pos/claim-intent"): ANYONE,
     ("POST", "/v1/pos/claim-approve"): POS_KEY,
     ("GET", "/v1/pos/claim-status/{claim_id}"): ANYONE,
+    ("GET", "/v1/privacy/export"): BEARER,
+    ("DELETE", "/v1/privacy/delete"): BEARER_EVEN_ERASED,
+    ("POST", "/v1/privacy/keys"): BEARER,
     ("POST", "/v1/auth/request-verification"): ANYONE,
     ("POST", "/v1/auth/submit-verification"): ANYONE,
     ("POST", "/v1/auth/logout"): BEARER,
@@ -134,6 +147,7 @@ def test_bodies_take_no_unknown_members(document: dict[str, Any]) -> None:
         "PosChallenge",
         "ClaimApproveBody",
         "MaintenanceBody",
+        "KeyProofBody",
     ):
         assert schemas[name]["additionalProperties"] is False, name
 
