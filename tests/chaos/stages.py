@@ -14,10 +14,10 @@ from app.domain.clock import utc_now
 from app.domain.selection import Need
 from app.domain.states import TransactionStatus, UtxoStatus
 from app.models.record import AuthenticationRecord
-from app.models.setting import Setting
+from app.models.setting import FEE_PER_KB, Setting
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
-from app.queue import Task
+from app.queue import Task, begin
 from app.services import pool, pool_sync, tracker
 from tests.chaos.processes import ACCEPT, Job
 from tests.integration.services.lab import Lab, Owner
@@ -102,6 +102,8 @@ def _acceptance(lab: Lab) -> Play:
     """A registration as the web part accepts it; its client never hears whether it was."""
     fill(lab)
     uid = new_uid()
+    # No message is on its way, so one has to be sent.
+    begin(Task.ANCHOR_RECORDS)
     return Play(Job(ACCEPT, {"uid": uid, "owner": Owner().address}), [uid])
 
 
@@ -112,6 +114,38 @@ def _unwinding(lab: Lab) -> Play:
     lab.spend_outside([TxInput(coin.point, coin.output) for coin in coins])
     lab.mine()
     return _anchoring([lab.register(new_uid()).record], mend=lambda: lab.fill_pool(1))
+
+
+def _repricing(lab: Lab) -> Play:
+    """A record whose transaction is refused for its fee, and gets other bytes with a higher one."""
+    fill(lab)
+    Setting.put(FEE_PER_KB, 30)
+    return _anchoring([lab.register(new_uid()).record])
+
+
+def _contradicting(lab: Lab) -> Play:
+    """A transaction that was accepted and has lost to another, which is as deep as is final."""
+    lab.fill_pool(1, COIN_SATOSHIS)
+    record = lab.registered(new_uid(), Owner())
+    [carrier] = ChainTransaction.objects(id=record.transaction_id)
+    [coin] = Utxo.find_all([each.outpoint for each in carrier.inputs]).values()
+    lab.control("evict", {"txids": [carrier.txid]})
+    lab.spend_coin_outside(coin)
+    lab.mine(lab.settings.final_confirmations)
+    _make_due(lab, [record])
+
+    def look_again() -> None:
+        waiting = {"_id": carrier.id, "next_attempt_at": {"$exists": True}}
+        lab.collection("transactions").update_many(waiting, {"$set": _due(utc_now())})
+        tracker.track()
+        lab.fill_pool(1)
+
+    return Play(
+        Job(Task.TRACK_TRANSACTIONS.value),
+        [record.uid_tag_id],
+        lambda: ChainTransaction.objects(id=carrier.id).get().status == "contradicted",
+        look_again,
+    )
 
 
 def _splitting(lab: Lab) -> Play:
@@ -145,8 +179,11 @@ def _sweeping(lab: Lab) -> Play:
 
 def _syncing(lab: Lab) -> Play:
     """A pool that knows nothing of what has happened: of each kind something."""
-    lab.fill_pool(2, COIN_SATOSHIS)
-    restored, spent = Utxo.list_available(KEY, limit=2)
+    txid = lab.fund(2, COIN_SATOSHIS)
+    lab.mine()
+    pool_sync.sync()
+    # Not just any: those of the processes that died before must stay as they are.
+    restored, spent = Utxo.find_all([f"{txid}:0", f"{txid}:1"]).values()
     dropped_txid = lab.spend_coin_outside(restored)
     lab.fund(1)
     pool_sync.sync()
@@ -235,6 +272,8 @@ STAGES: dict[str, Stage] = {
         Stage("registration", _registration),
         Stage("transfer", _transfer),
         Stage("unwinding", _unwinding, is_synced=True),
+        Stage("repricing", _repricing),
+        Stage("contradicting", _contradicting, is_synced=True, is_alone=True),
         Stage("splitting", _splitting, is_repeated=True),
         Stage("sweeping", _sweeping, is_repeated=True),
         Stage("syncing", _syncing, is_repeated=True),
