@@ -28,14 +28,14 @@ def ask(url: str, path: str, body: dict[str, str]) -> tuple[int, Any]:
 def test_p5_fifty_completes_of_one_challenge_give_one_token(
     caller: Caller, person: Person, tmp_path: Path
 ) -> None:
-    with gunicorn({**caller.lab.env, **UNLIMITED}, tmp_path / "log", WORKERS) as url:
-        _, begun = ask(url, "begin", {"userId": person.user_id})
+    with gunicorn({**caller.lab.env, **UNLIMITED}, tmp_path / "log", WORKERS) as server:
+        _, begun = ask(server.url, "begin", {"userId": person.user_id})
         body = {
             "userId": person.user_id,
             "M": begun["M"],
             "signatureHex": person.sign(begun["M"]),
         }
-        answers = at_once(CALLS, lambda _: ask(url, "complete", body))
+        answers = at_once(CALLS, lambda _: ask(server.url, "complete", body))
     failures = [each for each in answers if isinstance(each, Exception)]
     assert failures == []
     outcomes = Counter(each[1].get("code", "token") for each in answers)  # type: ignore[index]
@@ -83,17 +83,17 @@ def test_of_ten_changes_of_a_key_at_once_one_wins(person: Person) -> None:
 def test_s6_a_revoked_key_and_a_logout_count_at_once_for_every_worker(
     caller: Caller, person: Person, tmp_path: Path
 ) -> None:
-    with gunicorn({**caller.lab.env, **UNLIMITED}, tmp_path / "log", WORKERS) as url:
+    with gunicorn({**caller.lab.env, **UNLIMITED}, tmp_path / "log", WORKERS) as server:
 
         def begin_and_complete() -> tuple[int, Any]:
-            _, begun = ask(url, "begin", {"userId": person.user_id})
+            _, begun = ask(server.url, "begin", {"userId": person.user_id})
             signature = person.sign(begun["M"])
             body = {"userId": person.user_id, "M": begun["M"], "signatureHex": signature}
-            return ask(url, "complete", body)
+            return ask(server.url, "complete", body)
 
         def log_out() -> int:
             headers = {"Authorization": f"Bearer {token}"}
-            answer = requests.post(f"{url}/v1/auth/logout", headers=headers, timeout=60)
+            answer = requests.post(f"{server.url}/v1/auth/logout", headers=headers, timeout=60)
             return answer.status_code
 
         # Connections land on any worker: enough of them meet all.
