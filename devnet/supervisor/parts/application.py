@@ -10,7 +10,7 @@ from devnet.supervisor import probes
 from devnet.supervisor.files import make_private_directory
 from devnet.supervisor.oneshot import run_python
 from devnet.supervisor.parts.base import Part
-from devnet.supervisor.site import Site
+from devnet.supervisor.site import CHECKOUT, Site
 
 WORKER_NODE = "worker@devnet"
 QUEUES = ("anchoring", "maintenance", "mail")
@@ -37,7 +37,7 @@ class ApplicationPart(Part):
 
 
 class WebPart(ApplicationPart):
-    """gunicorn with two workers."""
+    """gunicorn, configured as in production."""
 
     name = "web"
 
@@ -47,8 +47,7 @@ class WebPart(ApplicationPart):
 
     def command(self, site: Site) -> list[str]:
         command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{site.port(self.name)}"]
-        command += ["--workers", "2", "--worker-class", "gthread", "--threads", "4"]
-        return [*command, "--timeout", "60", "--no-control-socket", "wsgi:app"]
+        return [*command, "--config", str(CHECKOUT / "deploy" / "gunicorn.conf.py"), "wsgi:app"]
 
     def find_problem(self, site: Site) -> str | None:
         return probes.find_http_problem(site.port(self.name), "/ready")

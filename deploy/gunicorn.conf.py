@@ -1,0 +1,106 @@
+"""How gunicorn serves the API: `gunicorn --config deploy/gunicorn.conf.py wsgi:app`.
+
+WEB_BIND, WEB_WORKERS and WEB_THREADS of the environment change the three things that differ between
+machines; everything else holds wherever the service runs.
+
+Two cores, shared with other work, with the devnet's database and Redis and the caller on them too;
+16 connections kept open, the median over three rounds as a share of `sync` with two workers:
+
+    worker class         GET /__ping   GET /v1/patches/verify/<unknown>
+    sync, 2                     1.00   1.00
+    sync, 4                     0.89   0.65
+    gthread, 2 x 4              1.02   1.17
+    gthread, 1 x 8              0.89   0.96
+    gthread, 4 x 4              0.87   0.91
+
+So `gthread`, a worker a core, four threads each. `sync` would close each connection
+after its answer, and one caller who waits for the signer would keep a whole worker.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import multiprocess
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
+
+# Only the proxy of this machine reaches the service. Under systemd the socket is handed over
+# (patchproof-web.socket), and gunicorn takes that one instead.
+bind = os.environ.get("WEB_BIND") or "127.0.0.1:3001"
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_WORKERS") or 2)
+threads = int(os.environ.get("WEB_THREADS") or 4)
+
+# Above keepalive_timeout of the proxy's upstream, so that the proxy is the one that closes.
+keepalive = 75
+# How long a worker may be stuck as a whole; a slow request does not count, each has a thread.
+timeout = 60
+# What is under way at SIGTERM may take this long: above the signer's budget of 25 s. systemd waits
+# longer (TimeoutStopSec).
+graceful_timeout = 30
+# Whatever leaks is given back now and then, by one worker at a time.
+max_requests = 20_000
+max_requests_jitter = 4_000
+# Headers that say how the client came in count from the proxy alone; the application looks at them
+# as far as TRUSTED_PROXIES says. FORWARDED_ALLOW_IPS names another proxy.
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
+# The heartbeat of a worker is a file, which must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
+# It would let other programs steer the server.
+control_socket_disable = True
+proc_name = "patchproof-web"
+
+logconfig_dict: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(levelname)s %(name)s %(message)s %(process)d",
+            "rename_fields": {"levelname": "level", "name": "logger", "process": "pid"},
+            "static_fields": {"service": "patchproof-api"},
+            "timestamp": True,
+        }
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "json",
+            "stream": "ext://sys.stderr",
+        }
+    },
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        # The application has a line a request of its own.
+        "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": False},
+    },
+}
+
+
+def on_starting(_server: Arbiter) -> None:
+    """Empties the directory of the counters: those of an earlier start would be counted again."""
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if directory:
+        _empty(Path(directory))
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """Takes the gauges of a worker that has ended out of the sums; its counters stay."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def _empty(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
