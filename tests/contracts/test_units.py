@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.queue import HARD_TIME_LIMIT_SECONDS, Queue
+from devnet.supervisor.parts.application import QUEUES
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "deploy" / "systemd").iterdir())
@@ -114,6 +115,7 @@ def test_every_queue_has_a_worker_and_the_clock_runs_once() -> None:
         match[1] for unit in wanted if (match := re.match(r".*-worker@(.*)\.service", unit))
     ]
     assert sorted(instances) == sorted(queue.value for queue in Queue)
+    assert sorted(QUEUES) == sorted(queue.value for queue in Queue)
     assert wanted.count("patchproof-beat.service") == 1
     assert "--queues %i " in one(unit_path("patchproof-worker@.service"), "ExecStart")
 
