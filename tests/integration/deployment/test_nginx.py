@@ -156,6 +156,8 @@ def test_the_application_is_told_the_real_address_and_the_id(tmp_path: Path) -> 
     }
     with echoing() as port, front(tmp_path, port) as running:
         told = running.get("/v1/anything", headers=forged).json()
+        # The line is written once the answer is out.
+        wait_for(lambda: bool(running.log_lines()))
         [line] = running.log_lines()
 
     assert told["x-forwarded-for"] == "127.0.0.1"
