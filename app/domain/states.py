@@ -194,7 +194,7 @@ CODE_MOVES: Mapping[str, Move] = {
     CodeEvent.USED: Move((CodeStatus.SENDING, CodeStatus.SENT), CodeStatus.USED),
 }
 
-# Nothing more will happen to these.
+# Nothing more will happen to these, but for a record whose transaction loses after all.
 RECORD_TERMINAL = frozenset({RecordStatus.CONFIRMED, RecordStatus.FAILED})
 CLAIM_TERMINAL = frozenset({ClaimStatus.CONFIRMED, ClaimStatus.FAILED, ClaimStatus.EXPIRED})
 # Its bytes may be on the chain or on the way to it.

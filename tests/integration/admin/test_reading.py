@@ -17,7 +17,7 @@ from tests.integration.api.caller import Caller
 from tests.integration.services.lab import Owner
 
 OUTAGE = {"kind": "status", "status": 503}
-STATES = ("unconfirmed", "available", "locked", "spent")
+STATES = ("unconfirmed", "available", "locked", "spent", "void")
 
 
 class Commands(CommandListener):

@@ -36,7 +36,7 @@ from app.services import anchoring, submission
 def die(*args, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 
-submission.enqueue = anchoring.anchor = die
+submission.wake = anchoring.anchor = die
 request = json.load(sys.stdin)
 create_app(environ=request["environ"]).test_client().post(
     "/v1/patches", json=request["body"], headers=request["headers"]
