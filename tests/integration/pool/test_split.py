@@ -302,5 +302,6 @@ def test_anchoring_asks_for_a_split_when_it_leaves_the_pool_low(
 ) -> None:
     world.fill(1, 5000)
     world.register()
+    enqueued.clear()
     anchoring.anchor_due(10)
     assert enqueued == ["split-pool"]
