@@ -26,6 +26,7 @@ from app.domain.states import (
 )
 from app.models.claim_intent import ClaimIntent
 from app.models.cursors import Row, stream
+from app.models.erasure import Erasure
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
@@ -90,6 +91,7 @@ class _Finding:
 
 CHAIN_RULE = "pool-equals-chain"
 _CLAIM_RULE = "claim-agrees-with-record"
+_ERASED_RULE = "erased-is-gone"
 _ONCE_RULE = "outpoint-spent-once"
 _GROUP_RULES: Mapping[str, Callable[[Group], Iterable[Problem]]] = {
     "bytes-match-document": consistency.find_false_bytes,
@@ -129,6 +131,11 @@ _CONDITION_FIELDS = (
     "spent_txid",
     "record_id",
     "needs_operator",
+    "owner",
+    "salt",
+    "erased_at",
+    "subject",
+    "finished_at",
 )
 
 
@@ -236,6 +243,30 @@ _CONDITIONS = (
         ChainTransaction,
         {"status": {"$in": _MAY_NEED_OPERATOR}, "needs_operator": True},
         "it has lost to another transaction, and what follows is for a person to decide",
+    ),
+    _Condition(
+        _ERASED_RULE,
+        AuthenticationRecord,
+        {"owner": None, "erased_at": None},
+        "a record has lost its owner, and nobody had it erased",
+    ),
+    _Condition(
+        _ERASED_RULE,
+        AuthenticationRecord,
+        {"owner": None, "salt": _SET},
+        "a record's owner was erased and can still be guessed by its salt",
+    ),
+    _Condition(
+        "waiting-has-next-attempt",
+        Erasure,
+        {"finished_at": None, "next_attempt_at": None},
+        "an erasure waits and nothing will look at it",
+    ),
+    _Condition(
+        _ERASED_RULE,
+        Erasure,
+        {"finished_at": _SET, "$or": _any_of("subject", "next_attempt_at")},
+        "an erasure has ended and still names somebody, or is still to be looked at",
     ),
     *(
         _Condition(

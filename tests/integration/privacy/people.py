@@ -81,6 +81,29 @@ def bury(lab: Lab) -> None:
     assert left == 0, f"{left} transactions are not final"
 
 
+def sweep_erasures(lab: Lab) -> None:
+    """Does what beat does for erasures, after a while."""
+    lab.collection("erasures").update_many(
+        {"next_attempt_at": {"$ne": None}}, {"$set": {"next_attempt_at": utc_now()}}
+    )
+    erasing.sweep()
+
+
+def latest(member: Member) -> Report:
+    """How a member's erasure stands, asked with the token that has asked for it."""
+    return member.erase(-1)
+
+
+def counts(report: Report) -> dict[str, int]:
+    """How many of what were erased."""
+    return {each.what: each.count for each in report.erased}
+
+
+def remaining(report: Report) -> dict[str, int]:
+    """How many of what remain."""
+    return {each.what: each.count for each in report.remains}
+
+
 def everything(lab: Lab) -> Iterator[tuple[str, Any]]:
     """Every value in the database, with where it stands; the chain's bytes are apart."""
     database = lab.collection("x").database
