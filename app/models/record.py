@@ -479,7 +479,7 @@ class AuthenticationRecord(StatefulDocument):
     @classmethod
     def find_successor(cls, head: str) -> AuthenticationRecord | None:
         """Finds the live transfer that continues a head."""
-        found: AuthenticationRecord | None = cls.objects(active_key=f"xfer:{head}").first()
+        found: AuthenticationRecord | None = cls.objects(active_key=transfer_key(head)).first()
         return found
 
     @classmethod

@@ -108,7 +108,7 @@ def _note_contest(
 
 
 def _note_own_rival(transaction: ChainTransaction, txid: str) -> bool:
-    """The bytes that were too cheap were mined instead: its records are anchored, by another name.
+    """The network has the bytes that were too cheap: its records are anchored, by another name.
 
     A second anchor must not be made, and heads that people have signed over are not renamed.
     """

@@ -135,6 +135,7 @@ def _look_at_mined(transaction: ChainTransaction, status: ChainStatus, current: 
         TransactionEvent.MINED,
         set__proof=proof,
         set__next_attempt_at=_next_look(),
+        set__needs_operator=False,
         unset__reason=True,
     )
     logger.info(
