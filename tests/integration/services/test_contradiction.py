@@ -21,6 +21,7 @@ from app.services import (
     jobs,
     pool_split,
     pool_sync,
+    raising,
     sweeper,
     tracker,
     verification,
@@ -328,6 +329,33 @@ def test_p4_with_a_transfer_on_the_chain_that_continues_it_a_person_decides(
     lab.sweep_until_quiet()
     assert lab.reload(first).status == RecordStatus.ANCHORING
     assert anchors_of(lab, "NFC-1") == [lab.reload(second).txid]
+
+
+def test_p2_of_two_versions_the_cheap_one_mined_late_is_no_reason_for_a_second_anchor(
+    lab: Lab,
+) -> None:
+    """The dear one was accepted and its head is known to people; a person has to decide."""
+    lab.fill_pool(2)
+    [record] = lab.register_many(1)
+    lab.set_faults({"kind": "status", "status": 503, "path": "/tx/raw"})
+    anchoring.anchor_due(100)
+    cheap = lab.transaction_of(record)
+    [dear] = raising.raise_fees([cheap], {cheap.txid: "too low"})
+    lab.clear_faults()
+    lab.sweep_once()
+    assert lab.reload(record).head == dear.txid
+    lab.control("evict", {"txids": [dear.txid]})
+    lab.broadcast(cheap)
+    lab.mine()
+
+    bury(lab)
+
+    held = lab.transaction_of(record)
+    assert (held.status, held.needs_operator) == (TransactionStatus.ACCEPTED, True)
+    assert cheap.txid in held.reason
+    assert lab.reload(record).status == RecordStatus.CONFIRMED
+    assert anchors_of(lab, record.uid_tag_id) == [cheap.txid]
+    assert str(held.id) in {each.id for each in jobs.list_stuck(limit=10)}
 
 
 def test_a_record_of_which_parts_were_erased_is_left_to_a_person(lab: Lab) -> None:
