@@ -225,6 +225,8 @@ class Settings(BaseModel):
     claim_intent_max: LimitNumber = 60
     reading_window_ms: LimitNumber = 60_000
     reading_max: LimitNumber = 600
+    certificate_pdf_window_ms: LimitNumber = 60_000
+    certificate_pdf_max: LimitNumber = 30
     polling_window_ms: LimitNumber = 60_000
     polling_max: LimitNumber = 3000
     writing_window_ms: LimitNumber = 60_000

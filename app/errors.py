@@ -172,8 +172,46 @@ class NotFoundError(PatchProofError):
     code = "not_found"
 
 
+class CertificateNotFoundError(NotFoundError):
+    code = "certificate_not_found"
+
+
+class CertificatePendingError(NotFoundError):
+    """The record exists, but the network has not accepted it yet."""
+
+    code = "certificate_pending"
+
+
+class GoneError(PatchProofError):
+    """It was here, and was taken away for good."""
+
+    code = "gone"
+
+
+class CertificateErasedError(GoneError):
+    """Whoever the record was about had it erased; `current_head` is where its patch stands."""
+
+    code = "certificate_erased"
+
+    def __init__(self, message: str, *, current_head: str) -> None:
+        super().__init__(message)
+        self.current_head = current_head
+
+
 class ConflictError(PatchProofError):
     code = "conflict"
+
+
+class CertificateMismatchError(ConflictError):
+    """The record is there, but is not what the address says of it."""
+
+    code = "certificate_mismatch"
+
+
+class CertificateRefusedError(ConflictError):
+    """The patch is compromised."""
+
+    code = "certificate_refused"
 
 
 class PatchAlreadyRegisteredError(ConflictError):

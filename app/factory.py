@@ -13,7 +13,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import extensions, logs
 from app.api import authentication, bodies, counting, errors, headers, tracing, validation
 from app.api.admin import admin
+from app.api.assets import assets
 from app.api.canary import canary
+from app.api.certificates import certificates
 from app.api.codes import codes
 from app.api.custody import custody
 from app.api.documents import documents
@@ -47,6 +49,8 @@ BLUEPRINTS = (
     svd,
     privacy,
     canary,
+    certificates,
+    assets,
 )
 
 

@@ -25,8 +25,12 @@ def iso_timestamp(moment: datetime) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
-def certificate_url(metadata_sha256: str, txid: str) -> str:
-    """Where a record's certificate is; the host comes from settings, never from a request."""
-    base = extensions.get().settings.public_base_url.rstrip("/")
+def public_url(path: str) -> str:
+    """Where a path of ours is; the host comes from settings, never from a request."""
+    return extensions.get().settings.public_base_url.rstrip("/") + path
+
+
+def certificate_url(metadata_sha256: str, txid: str, kind: str = "certificate.html") -> str:
+    """Where a record's certificate is, as a page or as `pdf`."""
     query = urlencode({"dataHash": metadata_sha256, "txid": txid})
-    return f"{base}/certificates/certificate.html?{query}"
+    return public_url(f"/certificates/{kind}?{query}")

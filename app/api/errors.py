@@ -17,6 +17,7 @@ from app.api.answers import answer
 from app.errors import (
     ConflictError,
     ForbiddenError,
+    GoneError,
     IdempotencyKeyReusedError,
     InvalidInputError,
     NotFoundError,
@@ -35,6 +36,7 @@ STATUS_OF_ERROR: Mapping[type[PatchProofError], int] = {
     ForbiddenError: 403,
     NotFoundError: 404,
     ConflictError: 409,
+    GoneError: 410,
     PayloadTooLargeError: 413,
     IdempotencyKeyReusedError: 422,
     RateLimitedError: 429,

@@ -110,6 +110,8 @@ AUTH_SUBMIT_IDENTIFIER = Limit(
 
 CLAIM_INTENT = Limit("claim-intent", "claim_intent", _address, is_at_door=True, is_closed=True)
 READING = Limit("reading", "reading", _address, is_at_door=True)
+# Above READING: making one costs more than reading does.
+CERTIFICATE_PDF = Limit("certificate-pdf", "certificate_pdf", _address, is_at_door=True)
 POLLING = Limit("polling", "polling", _address, is_at_door=True)
 WRITING = Limit("writing", "writing", _authenticated)
 # An erasure and an export read and write more than anything else that one asks for oneself.

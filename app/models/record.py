@@ -187,6 +187,16 @@ class AuthenticationRecord(StatefulDocument):
         return cls.objects(head=head, status=RecordStatus.CONFIRMED.value).first()
 
     @classmethod
+    def list_sharing(
+        cls, txid: str, metadata_sha256: str | None, *, limit: int
+    ) -> list[AuthenticationRecord]:
+        """Lists records that a transaction carries, those with this metadata where it is given."""
+        carried = cls.objects(txid=txid)
+        if metadata_sha256 is not None:
+            carried = carried.filter(metadata_sha256=metadata_sha256)
+        return list(carried.limit(limit))
+
+    @classmethod
     def find_by_idempotency_key(cls, key: str) -> AuthenticationRecord | None:
         """Finds the record that was stored under this key, a hash."""
         return cls.objects(idempotency_key=key).first()

@@ -11,7 +11,7 @@ from app import extensions
 from app.domain.custody import BrokenLineError, check_line, is_endorsed, order_line
 from app.errors import InconsistentStateError
 from app.services import custody_lines
-from app.services.custody_lines import ErasedParts
+from app.services.custody_lines import ErasedParts, StoredLine
 
 logger = logging.getLogger(__name__)
 
@@ -51,26 +51,14 @@ def verify(uid_tag_id: str) -> Verification:
     current = stored.records.get(head)
     if current is None:
         raise InconsistentStateError("the patch's current record can't be found")
-    settings = extensions.get().settings
+    findings = find_problems(stored)
     links = stored.links()
-    try:
-        line = order_line(links, head)
-        findings = check_line(line, settings.issuer_public_keys, settings.woc_network)
-    except BrokenLineError as error:
-        findings = [str(error)]
-    if current.owner != stored.state.owner:
-        findings.append("the patch's owner is not the one that its current record names")
-    if findings:
-        logger.warning(
-            "patch compromised",
-            extra={"event": "verify.compromised", "uid_tag_id": uid_tag_id, "findings": findings},
-        )
     depth = stored.depth(head)
     newest = next(link for link in links if link.head == head)
     return Verification(
         status=COMPROMISED if findings else AUTHENTIC,
         record=current.public_view(),
-        issuer_signature_valid=is_endorsed(newest, settings.issuer_public_keys),
+        issuer_signature_valid=is_endorsed(newest, extensions.get().settings.issuer_public_keys),
         moved_by=newest.content.moved_by,
         on_chain_txid=current.txid,
         metadata_sha256=current.metadata_sha256,
@@ -79,3 +67,25 @@ def verify(uid_tag_id: str) -> Verification:
         findings=findings,
         erased=stored.erasures(links),
     )
+
+
+def find_problems(stored: StoredLine) -> list[str]:
+    """Answers what is wrong with a patch whose current record is there; nothing where all is right.
+
+    It is logged too.
+    """
+    settings = extensions.get().settings
+    head, uid_tag_id = stored.state.head, stored.state.uid_tag_id
+    try:
+        line = order_line(stored.links(), head)
+        findings = check_line(line, settings.issuer_public_keys, settings.woc_network)
+    except BrokenLineError as error:
+        findings = [str(error)]
+    if stored.records[head].owner != stored.state.owner:
+        findings.append("the patch's owner is not the one that its current record names")
+    if findings:
+        logger.warning(
+            "patch compromised",
+            extra={"event": "verify.compromised", "uid_tag_id": uid_tag_id, "findings": findings},
+        )
+    return findings

@@ -55,6 +55,9 @@ CONTRACT = {
     ("GET", "/v1/privacy/export"): BEARER,
     ("DELETE", "/v1/privacy/delete"): BEARER_EVEN_ERASED,
     ("POST", "/v1/privacy/keys"): BEARER,
+    ("GET", "/certificates/certificate.html"): ANYONE,
+    ("GET", "/certificates/pdf"): ANYONE,
+    ("GET", "/certificates/{txid}"): ANYONE,
     ("POST", "/v1/auth/request-verification"): ANYONE,
     ("POST", "/v1/auth/submit-verification"): ANYONE,
     ("POST", "/v1/auth/logout"): BEARER,
@@ -66,7 +69,9 @@ CONTRACT = {
     ("GET", "/api/svd/kid"): ANYONE,
     ("GET", "/api/svd/canary"): METRICS_KEY,
 }
-UNDOCUMENTED = {("GET", "/openapi.json")}
+UNDOCUMENTED = {("GET", "/openapi.json"), ("GET", "/static/certificate.css")}
+# What people see, failures too.
+PAGES = {("GET", "/certificates/certificate.html"), ("GET", "/certificates/{txid}")}
 # Where the body is what somebody is known by.
 LOGINS = {
     ("POST", "/v1/auth/submit-verification"),
@@ -130,6 +135,9 @@ def test_failures_are_documented_with_the_shared_body(document: dict[str, Any]) 
         assert ("403" in failures) >= (CONTRACT[route].scope is not None), route
         assert ("413" in failures) == ("requestBody" in operation), route
         for status, response in failures.items():
+            if route in PAGES:
+                assert set(response["content"]) == {"text/html"}, (route, status)
+                continue
             reference = response["content"]["application/json"]["schema"]["$ref"]
             assert reference.rpartition("/")[2] in shared, (route, status)
 
