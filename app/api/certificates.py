@@ -50,7 +50,7 @@ _PROBLEMS: Mapping[str, tuple[str, str]] = {
     ),
     "certificate_erased": (
         "Erased",
-        "The person whom this record was about had it erased. On the chain nothing names them.",
+        "The person whom this record was about had it erased, so nobody can check it any more.",
     ),
     "certificate_mismatch": (
         "Does not match",

@@ -113,17 +113,14 @@ class Certificate:
         if self.block_height is None:
             yield Fact("Block", "accepted by the network, not mined yet")
         else:
-            yield Fact("Block", self._spell_block(self.block_height))
+            mined = "" if self.mined_at is None else f", mined {spell_moment(self.mined_at)}"
+            yield Fact("Block", f"{self.block_height:,}{mined}")
+            yield Fact("Confirmations", f"{self.confirmations:,}")
         yield Fact("Transaction", self.txid, is_code=True)
         if self.head != self.txid:
             yield Fact("Record", self.head, is_code=True)
         yield Fact("Metadata digest", self.metadata_sha256, is_code=True)
         yield Fact("Issuer's key", _in_groups(self.issuer_fingerprint), is_code=True)
-
-    def _spell_block(self, height: int) -> str:
-        mined = "" if self.mined_at is None else f", mined {spell_moment(self.mined_at)}"
-        times = "confirmation" if self.confirmations == 1 else "confirmations"
-        return f"{height:,}{mined}; {self.confirmations:,} {times}"
 
 
 def fingerprint(public_key_hex: str) -> str:

@@ -78,7 +78,7 @@ def test_what_is_proven_is_shown(caller: Caller, record: AuthenticationRecord) -
 
     assert "Authentic" in page.text
     assert NAME in page.text
-    for shown in (UID, record.txid, record.metadata_sha256, f"{height:,}", "3 confirmations"):
+    for shown in (UID, record.txid, record.metadata_sha256, f"{height:,}", "Confirmations 3"):
         assert shown in page.text, shown
     digits = fingerprint(record.issuer_pubkey)
     assert digits[:4] in page.text
