@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING
 
@@ -35,3 +36,7 @@ try:
 except SettingsError as error:
     sys.stderr.write(f"patchproof: {error}\n")
     raise SystemExit(_EXIT_CODE) from None
+
+# What was made so far stays: collections that walk it again and again cost a tenth of each request.
+gc.collect()
+gc.freeze()

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
@@ -61,7 +62,7 @@ def add_context(record: logging.LogRecord) -> bool:
 
 def redact(value: Any, name: str = "") -> Any:
     """Replaces values whose name says that they are secret, at every depth."""
-    if _SECRET_NAME.search(name):
+    if _is_secret(name):
         return REDACTED
     if isinstance(value, Mapping):
         return {str(key): redact(item, str(key)) for key, item in value.items()}
@@ -72,8 +73,16 @@ def redact(value: Any, name: str = "") -> Any:
     return value
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
+
+
 def strip_credentials(text: str) -> str:
     """Cuts user and password out of URLs."""
+    # Every line comes through here, and looking for a scheme at each letter takes its time.
+    if "://" not in text:
+        return text
     return _CREDENTIALS_IN_URL.sub(r"\g<scheme>", text)
 
 

@@ -133,7 +133,7 @@ class _Connections:
             found = session.merge_environment_settings(base_url, {}, True, None, None)
         self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=POOL_SIZE)
         self.pool = cast(
-            urllib3.HTTPConnectionPool,
+            "urllib3.HTTPConnectionPool",
             self._adapter.get_connection_with_tls_context(
                 requests.Request("GET", base_url).prepare(),
                 found["verify"],
