@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import re
 from datetime import datetime
 from typing import Any
@@ -11,13 +9,13 @@ from typing import Any
 import click
 
 from app.commands._console import (
-    CommandError,
     ExitCode,
     as_json_option,
     show,
     show_rows,
     with_services,
 )
+from app.commands._operators import by_option, name_operator
 from app.models.svd_key import ReplacedKey, SvdKey
 from app.services import login_keys
 
@@ -50,22 +48,7 @@ def _read_user_id(_: click.Context, __: click.Parameter, text: str) -> str:
     return text.lower()
 
 
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # In a container there may be nobody of this number.
-        return f"uid {os.getuid()}"
-
-
 user_argument = click.argument("user_id", callback=_read_user_id)
-by_option = click.option(
-    "--by",
-    "operator",
-    default=_account,
-    show_default="the account that runs this",
-    help="Who does this; stands in the key's history.",
-)
 
 
 @users.command("show-key")
@@ -99,7 +82,7 @@ def revoke_key(*, user_id: str, operator: str, as_json: bool) -> None:
     Tokens that it got before are good until they expire, 15 minutes at most. The user logs in
     again after replace-key.
     """
-    is_revoked = login_keys.revoke(user_id, _by(operator))
+    is_revoked = login_keys.revoke(user_id, name_operator(operator))
     show("Login key", _describe(login_keys.get(user_id)), as_json=as_json)
     raise SystemExit(int(ExitCode.DONE if is_revoked else ExitCode.NOTHING_TO_DO))
 
@@ -119,14 +102,8 @@ def replace_key(*, user_id: str, public_key_hex: str, operator: str, as_json: bo
     Example:
       manage.py users replace-key 507f1f77bcf86cd799439011 --pmc 034f...71aa --by alice
     """
-    login_keys.replace(user_id, public_key_hex, _by(operator))
+    login_keys.replace(user_id, public_key_hex, name_operator(operator))
     show("Login key", _describe(login_keys.get(user_id)), as_json=as_json)
-
-
-def _by(operator: str) -> str:
-    if not operator.strip() or not operator.isprintable():
-        raise CommandError("--by must name somebody", ExitCode.REFUSED)
-    return f"operator {operator.strip()}"
 
 
 def _describe(key: SvdKey) -> dict[str, Any]:

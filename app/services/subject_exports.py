@@ -90,7 +90,13 @@ class _Cursor:
         return ".".join(_END if each is None else str(each) for each in (self.claim, self.record))
 
 
-def export(subject: Subject, *, cursor: str | None = None, limit: int = MAX_PAGE) -> Export:
+def export(
+    subject: Subject,
+    *,
+    cursor: str | None = None,
+    limit: int = MAX_PAGE,
+    even_revoked: bool = False,
+) -> Export:
     """Collects a page of what is held about a subject: at most `limit` claims and records each.
 
     Raises:
@@ -98,7 +104,7 @@ def export(subject: Subject, *, cursor: str | None = None, limit: int = MAX_PAGE
         LoginKeyRevokedError: see `subjects.load`.
     """
     begin = _Cursor.parse(cursor)
-    identity = subjects.load(subject)
+    identity = subjects.load(subject, even_revoked=even_revoked)
     claims = _claims(identity, begin, limit)
     records = _records(identity, begin, limit)
     end = _Cursor(
