@@ -44,7 +44,9 @@ def offences(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and words of whatever writes a status."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr in WRITES:
+            # A picture's `save` names the file that it goes to, a document's takes none.
+            is_into_file = node.func.attr == "save" and node.args
+            if node.func.attr in WRITES and not is_into_file:
                 yield node.lineno, f".{node.func.attr}()"
             yield from (
                 (node.lineno, word.arg) for word in node.keywords if word.arg == "set__status"
@@ -63,12 +65,13 @@ def test_d2_statuses_change_only_in_the_documents(path: Path) -> None:
 
 
 def test_the_check_sees_what_it_is_for() -> None:
-    code = "a.objects(id=1).update_one(set__status=x)\nb.status = y\nc.transition(e)\n"
+    code = "a.objects(id=1).update_one(set__status=x)\nb.status = y\nc.transition(e)\nd.save()\n"
 
     assert {what for _, what in offences(ast.parse(code))} == {
         ".update_one()",
         "set__status",
         ".transition()",
+        ".save()",
         "an assignment to .status",
     }
 
@@ -80,20 +83,6 @@ def test_every_task_has_a_queue_and_every_queue_a_task() -> None:
 
 def test_every_queue_is_consumed_by_the_devnets_worker() -> None:
     assert set(QUEUES) == {queue.value for queue in Queue}
-
-
-def test_every_queue_is_consumed_where_workers_are_deployed() -> None:
-    texts = [
-        path.read_text(encoding="utf-8")
-        for folder in ("deploy", "ops")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file()
-    ]
-    for text in texts:
-        for command in re.findall(r"celery .*worker\b.*", text.replace("\\\n", " ")):
-            named = re.search(r"(?:-Q|--queues)[ =](\S+)", command)
-            if " worker " in f"{command} " and named:
-                assert set(named[1].split(",")) == {queue.value for queue in Queue}
 
 
 def test_every_task_is_registered_by_a_module_that_the_worker_imports() -> None:

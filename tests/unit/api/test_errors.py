@@ -71,7 +71,8 @@ def test_every_error_of_the_domain_has_a_status() -> None:
     for name in dir(errors):
         kind = getattr(errors, name)
         if isinstance(kind, type) and issubclass(kind, errors.PatchProofError):
-            assert 400 <= status_of(kind("no")) < 600
+            # Some take more than a message; the class alone decides.
+            assert 400 <= status_of(kind.__new__(kind)) < 600
 
 
 def test_f21_code_is_at_the_top_level_too(client: FlaskClient) -> None:
