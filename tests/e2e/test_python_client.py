@@ -140,6 +140,34 @@ def test_login_keys_are_registered_rotated_and_let_go(device: PatchProofClient) 
     assert refused.value.code == "token_revoked"
 
 
+def test_somebody_has_their_data_and_has_it_erased(
+    system: System, device: PatchProofClient
+) -> None:
+    [product], user, login_key, wallet = (
+        system.make_products(1),
+        make_user(),
+        make_key(),
+        make_key(),
+    )
+    system.register_confirmed(product, wallet)
+    device.register_login_key(user, login_key)
+    device.login(user, login_key)
+    assert [page["records"] for page in device.export_pages()] == [[]]
+
+    assert device.prove_key(user, wallet)["address"] == wallet.address
+
+    [page] = device.export_pages()
+    assert [record["uid_tag_id"] for record in page["records"]] == [product.uid_tag_id]
+    told = device.delete_data()
+    assert told["status"] == "waiting"
+    [kept] = [each for each in told["remains"] if each["what"] == "present_owner"]
+    assert kept["names"] == [product.uid_tag_id]
+    # The old token tells how it stands, and no more.
+    assert device.delete_data()["requestedAt"] == told["requestedAt"]
+    with pytest.raises(LoginError):
+        device.login(user, login_key)
+
+
 def test_token_that_was_ended_elsewhere_is_renewed_where_that_is_allowed(
     system: System, device: PatchProofClient
 ) -> None:

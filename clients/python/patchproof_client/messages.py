@@ -68,6 +68,13 @@ def key_rotation_message(user_id: str, new_public_key_hex: str, nonce: str) -> b
     )
 
 
+def key_proof_message(subject: str, public_key_hex: str) -> bytes:
+    """What a key signs to show that it is a subject's, as the token names them."""
+    return _stringify(
+        {"purpose": "prove_privacy_key", "subject": subject, "pubKey": public_key_hex}
+    )
+
+
 def _stringify(members: dict[str, str]) -> bytes:
     """The UTF-8 of what JSON.stringify makes of an object of strings.
 

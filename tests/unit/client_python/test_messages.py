@@ -47,6 +47,11 @@ def test_unlocking_without_a_nonce_is_that_of_the_service(uid: str, txid: str) -
     assert messages.unlock_message(uid, txid, None) == theirs.unlock_message(uid, txid, None)
 
 
+@given(any_text, any_text)
+def test_proof_of_a_key_is_that_of_the_service(subject: str, key: str) -> None:
+    assert messages.key_proof_message(subject, key) == theirs.key_proof_message(subject, key)
+
+
 def test_signatures_are_those_of_the_contract() -> None:
     key = OwnerKey.from_hex(VECTORS["private_key"], Network.MAIN)
     uid, txid, cases = VECTORS["uid_tag_id"], VECTORS["txid"], VECTORS["cases"]
