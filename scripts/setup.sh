@@ -126,9 +126,12 @@ make_environment() {
 
 install_packages() {
     local pip=("$VENV/bin/python" -m pip --disable-pip-version-check)
-    "${pip[@]}" install --require-hashes -r "$LOCK" >>"$LOG" 2>&1 || fail_with_log "pip install -r $LOCK"
+    # The lock is whole, so nothing is resolved: pip would try the newest release for a requirement
+    # with extras, such as coverage[toml], and then stop since its hash is not in the lock.
+    "${pip[@]}" install --no-deps --require-hashes -r "$LOCK" >>"$LOG" 2>&1 || fail_with_log "pip install -r $LOCK"
     "${pip[@]}" install --no-deps --no-build-isolation --editable . --editable "$CLIENT" >>"$LOG" 2>&1 ||
         fail_with_log "pip install -e . -e $CLIENT"
+    "${pip[@]}" check >>"$LOG" 2>&1 || fail_with_log "pip check"
 }
 
 main() {
