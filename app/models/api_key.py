@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from mongoengine import DateTimeField, Document, ListField, NotUniqueError, StringField
+from mongoengine import DateTimeField, ListField, NotUniqueError, StringField
 
 from app.domain.clock import utc_now
+from app.models.base import StoredDocument
 
 
 class DuplicateApiKeyError(Exception):
     """A key has the same prefix, or succeeds the same key."""
 
 
-class ApiKey(Document):
+class ApiKey(StoredDocument):
     """A key. Its `_id` is the prefix, the public part of its text.
 
     `rotated_from` is the prefix of the key that it succeeds; its unique index gives each key one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from mongoengine import Document, QuerySet
+from mongoengine import Document, EmbeddedDocument, QuerySet
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
@@ -33,7 +33,22 @@ class StatefulQuerySet(QuerySet):
         )
 
 
-class StatefulDocument(Document):
+class StoredDocument(Document):
+    """A document that may hold fields which this release does not know.
+
+    During a deployment another release runs beside this one, and after it older rows remain.
+    """
+
+    meta: ClassVar[dict[str, Any]] = {"abstract": True, "strict": False}
+
+
+class StoredPart(EmbeddedDocument):
+    """A part of such a document."""
+
+    meta: ClassVar[dict[str, Any]] = {"abstract": True, "strict": False}
+
+
+class StatefulDocument(StoredDocument):
     """A document with a status and the moves that it allows."""
 
     meta: ClassVar[dict[str, Any]] = {

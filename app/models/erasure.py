@@ -11,13 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from mongoengine import BooleanField, DateTimeField, DictField, Document, ListField, StringField
+from mongoengine import BooleanField, DateTimeField, DictField, ListField, StringField
 from pymongo.errors import DuplicateKeyError
 
 from app.domain.clock import utc_now
+from app.models.base import StoredDocument
 
 
-class Erasure(Document):
+class Erasure(StoredDocument):
     """A request, one a subject. Its `_id` is the subject's digest (`subjects.digest`).
 
     `items` names all that is, or is about to be, erased: `<what>:<id>`. Each is noted before it is

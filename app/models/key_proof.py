@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from mongoengine import DateTimeField, Document, NotUniqueError, StringField
+from mongoengine import DateTimeField, NotUniqueError, StringField
 
 from app.domain.clock import utc_now
+from app.models.base import StoredDocument
 
 
-class KeyProof(Document):
+class KeyProof(StoredDocument):
     """A subject's signature by a key. Its `_id` is `<digest of the subject>:<public key>`."""
 
     proof_id = StringField(primary_key=True)

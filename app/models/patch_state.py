@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
-from mongoengine import DateTimeField, Document, ObjectIdField, StringField
+from mongoengine import DateTimeField, ObjectIdField, StringField
 from pymongo import UpdateOne
 
 from app.domain.clock import utc_now
 from app.domain.records import RecordKind
+from app.models.base import StoredDocument
 from app.models.record import AuthenticationRecord
 from app.models.transaction import AnchoredField
 
 
-class PatchState(Document):
+class PatchState(StoredDocument):
     """The head of a patch's line of custody. Its `_id` is the uid."""
 
     uid_tag_id = StringField(primary_key=True)

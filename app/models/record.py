@@ -11,7 +11,6 @@ from mongoengine import (
     BinaryField,
     DateTimeField,
     DictField,
-    EmbeddedDocument,
     EmbeddedDocumentField,
     IntField,
     ListField,
@@ -25,7 +24,7 @@ from pymongo import UpdateOne
 from app.domain.clock import utc_now
 from app.domain.records import Custody, OwnerWord, Piece, PosClaim, RecordContent, RecordKind
 from app.domain.states import RECORD_MOVES, RECORD_TERMINAL, RecordEvent, RecordStatus
-from app.models.base import StatefulDocument
+from app.models.base import StatefulDocument, StoredPart
 from app.models.transaction import AnchoredField, ChainTransaction
 
 
@@ -33,7 +32,7 @@ class DuplicateRecordError(Exception):
     """A live record has the same `active_key`, or one was stored under the same idempotency key."""
 
 
-class ClaimField(EmbeddedDocument):
+class ClaimField(StoredPart):
     """A customer's claim at the till, kept as evidence; of the approver only a digest."""
 
     previous_owner = StringField(required=True)
@@ -58,7 +57,7 @@ class ClaimField(EmbeddedDocument):
         )
 
 
-class CustodyField(EmbeddedDocument):
+class CustodyField(StoredPart):
     """The authorisation of a transfer, kept as evidence.
 
     The owner's word is three fields that are there together; at a till it may be missing.

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from mongoengine import DateTimeField, Document, DynamicField, NotUniqueError, StringField
+from mongoengine import DateTimeField, DynamicField, NotUniqueError, StringField
 
 from app.domain.clock import utc_now
+from app.models.base import StoredDocument
 
 CHAIN_TIP = "CHAIN_TIP"
 FEE_PER_KB = "FEE_PER_KB"
@@ -18,7 +19,7 @@ FEE_POLICY = "FEE_POLICY"
 SPLIT_LEASE = "SPLIT_LEASE"
 
 
-class Setting(Document):
+class Setting(StoredDocument):
     """A named value that changes without a restart."""
 
     key = StringField(required=True)

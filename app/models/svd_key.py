@@ -8,8 +8,6 @@ from typing import Any, ClassVar, NamedTuple
 from mongoengine import (
     BooleanField,
     DateTimeField,
-    Document,
-    EmbeddedDocument,
     EmbeddedDocumentListField,
     NotUniqueError,
     StringField,
@@ -17,6 +15,7 @@ from mongoengine import (
 from pymongo.errors import DuplicateKeyError
 
 from app.domain.clock import utc_now
+from app.models.base import StoredDocument, StoredPart
 
 _USER_ID = "^[0-9a-f]{24}$"
 _PUBLIC_KEY = "^0[23][0-9a-f]{64}$"
@@ -33,7 +32,7 @@ class LoginKey(NamedTuple):
     is_revoked: bool
 
 
-class ReplacedKey(EmbeddedDocument):
+class ReplacedKey(StoredPart):
     """A key that no longer logs in. `replaced_by` is `user`, or says which operator."""
 
     public_key_hex = StringField(required=True)
@@ -45,7 +44,7 @@ class ReplacedKey(EmbeddedDocument):
     is_proven = BooleanField(default=False)
 
 
-class SvdKey(Document):
+class SvdKey(StoredDocument):
     """A user's login key. Its `_id` is the user id, 24 hex characters in lower case.
 
     The key is compressed SEC in lower-case hex, and no two users have the same.

@@ -12,7 +12,6 @@ from mongoengine import (
     BinaryField,
     BooleanField,
     DateTimeField,
-    EmbeddedDocument,
     EmbeddedDocumentField,
     EmbeddedDocumentListField,
     IntField,
@@ -32,7 +31,7 @@ from app.domain.states import (
     TransactionEvent,
     TransactionStatus,
 )
-from app.models.base import StatefulDocument
+from app.models.base import StatefulDocument, StoredPart
 
 
 class TransactionKind(StrEnum):
@@ -43,7 +42,7 @@ class TransactionKind(StrEnum):
     SWEEP = "sweep"
 
 
-class InputField(EmbeddedDocument):
+class InputField(StoredPart):
     """An output of ours that the transaction spends."""
 
     outpoint = StringField(required=True)
@@ -51,7 +50,7 @@ class InputField(EmbeddedDocument):
     locking_script = StringField(required=True)
 
 
-class OutputField(EmbeddedDocument):
+class OutputField(StoredPart):
     """An output of the transaction that is ours and enters the pool when it is settled."""
 
     vout = IntField(required=True)
@@ -61,7 +60,7 @@ class OutputField(EmbeddedDocument):
     address = StringField(required=True)
 
 
-class AnchoredField(EmbeddedDocument):
+class AnchoredField(StoredPart):
     """A record that the transaction carries, with the issuer's word for it.
 
     `owner` moves the patch when the transaction is settled, and may be erased after.
@@ -78,7 +77,7 @@ class AnchoredField(EmbeddedDocument):
     issuer_signature = StringField(required=True)
 
 
-class VersionField(EmbeddedDocument):
+class VersionField(StoredPart):
     """Bytes that were sent and refused for their fee, before others took their place.
 
     All versions of a transaction spend the same outputs, so at most one of them is ever mined.
@@ -91,14 +90,14 @@ class VersionField(EmbeddedDocument):
     size_bytes = IntField(required=True)
 
 
-class ConflictField(EmbeddedDocument):
+class ConflictField(StoredPart):
     """An input that another transaction is shown to have spent."""
 
     outpoint = StringField(required=True)
     txid = StringField(required=True)
 
 
-class MerkleProofField(EmbeddedDocument):
+class MerkleProofField(StoredPart):
     """Where the transaction is mined and the path that proves it, checked before it is stored."""
 
     block_hash = StringField(required=True)
