@@ -23,9 +23,11 @@ WORLD = ("database", "redis", "mail", "chain", "signer")
 def pytest_configure(config: pytest.Config) -> None:
     """Search the logs at the end; let SIGTERM end the run as Ctrl-C does.
 
-    So fixtures stop the processes that they have started.
+    So fixtures stop the processes that they have started. Where several processes run the tests,
+    the one that they report to searches the logs of all.
     """
-    config.pluginmanager.register(LogSearch())
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(LogSearch())
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
