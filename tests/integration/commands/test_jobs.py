@@ -303,7 +303,7 @@ def test_a_transaction_is_never_given_up(world: World) -> None:
     assert Utxo.objects(status="locked").count() == 1
 
 
-@pytest.mark.parametrize("unknown", ["nonsense", str(ObjectId())])
+@pytest.mark.parametrize("unknown", ["nonsense", "64b0c0ffee00000000000001"])
 def test_an_unknown_record_is_not_found(world: World, unknown: str) -> None:
     with pytest.raises(NotFoundError):
         jobs.fail(unknown, "a slip")
