@@ -92,6 +92,7 @@ class Settings(BaseModel):
     cors_allowed_origins: CommaList = ()
     metrics_require_api_key: bool = False
     metrics_enabled: bool = True
+    enable_swagger_docs: bool = True
 
     # May be left out: keys that operators make are kept in the database.
     api_key: Secret | None = None

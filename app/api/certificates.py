@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import segno
-from flask import Response, render_template, request
+from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from app import extensions
+from app.api import pages
 from app.api.answers import certificate_url, public_url
-from app.api.assets import certificate_style_url
 from app.api.authentication import ANYONE
 from app.api.errors import answer_error
 from app.api.limits import CERTIFICATE_PDF, READING
@@ -29,11 +29,6 @@ certificates = APIBlueprint(
     "certificates", __name__, url_prefix="/certificates", abp_tags=[Tag(name="Certificates")]
 )
 
-# No script at all, no style but our own, no picture but the code that is in the page.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 _CACHE_SECONDS = 60
 _PAGE = {"content": {"text/html": {"schema": {"type": "string"}}}}
 _PAGES = dict.fromkeys((200, 400, 404, 409, 410, 429, 500, 503), _PAGE)
@@ -133,26 +128,20 @@ def show_problem(error: Exception) -> Response:
     word, explanation = _PROBLEMS.get(problem["code"], _ANY_PROBLEM)
     current = error.current_head if isinstance(error, CertificateErasedError) else None
     is_elsewhere = current not in (None, (request.view_args or {}).get("txid"))
-    response.set_data(
-        _render(
-            "problem.html",
-            word=word,
-            explanation=explanation,
-            status=problem["status"],
-            details=problem.get("details", ()),
-            request_id=problem["requestId"],
-            current_url=f"/certificates/{current}" if is_elsewhere else None,
-        )
+    return pages.show_problem(
+        response,
+        word,
+        explanation,
+        details=problem.get("details", ()),
+        current_url=f"/certificates/{current}" if is_elsewhere else None,
     )
-    response.headers["Cache-Control"] = "no-store"
-    return _as_page(response)
 
 
 def _page(certificate: Certificate) -> Response:
     address = _address(certificate)
     response = Response(
-        _render(
-            "certificate.html",
+        pages.render(
+            "certificates/certificate.html",
             certificate=certificate,
             address=address,
             code=_code(address),
@@ -165,20 +154,7 @@ def _page(certificate: Certificate) -> Response:
     response.headers["Cache-Control"] = f"public, max-age={_CACHE_SECONDS}"
     response.add_etag()
     response.make_conditional(request)
-    return _as_page(response)
-
-
-def _as_page(response: Response) -> Response:
-    response.content_type = "text/html; charset=utf-8"
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    return response
-
-
-def _render(template: str, **values: Any) -> str:
-    brand = extensions.get().settings.brand_name
-    return render_template(
-        f"certificates/{template}", brand=brand, style_url=certificate_style_url(), **values
-    )
+    return pages.as_page(response)
 
 
 def _address(certificate: Certificate) -> str:

@@ -13,6 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from app import logs
+from app.api import pages
 from app.api.answers import answer
 from app.errors import (
     ConflictError,
@@ -49,7 +50,16 @@ _OUTAGE_RETRY_SECONDS = 5
 
 def register(app: Flask) -> None:
     """Makes every failure of the application answer with the shared body."""
-    app.register_error_handler(Exception, answer_error)
+    app.register_error_handler(Exception, _answer_reader)
+
+
+def _answer_reader(error: Exception) -> Response:
+    """The answer to an error: a page for people, the shared body for programs."""
+    response = answer_error(error)
+    if not pages.is_asked_for_page():
+        return response
+    message = response.get_json()["message"]
+    return pages.show_problem(response, "That did not work", f"{message[:1].upper()}{message[1:]}.")
 
 
 def answer_error(error: Exception, **members: Any) -> Response:

@@ -28,11 +28,11 @@ class UidConverter(BaseConverter):
 
 
 def without_trailing_slash(wsgi_app: WSGIApplication) -> WSGIApplication:
-    """Answers a path with a slash at its end like the one without."""
+    """Answers a path with a slash at its end like the one without; one page has its own with it."""
 
     def middleware(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if path.endswith("/"):
+        if path.endswith("/") and path != "/docs/":
             environ["PATH_INFO"] = path.rstrip("/") or "/"
         return wsgi_app(environ, start_response)
 
@@ -69,7 +69,10 @@ def route(  # noqa: PLR0913 - each says one thing about the route
         statuses.add(503)
     documented = {**dict.fromkeys(sorted(statuses), ErrorBody), **responses}
     register = getattr(blueprint, method.lower())(
-        rule, security=authentication.security, responses=documented
+        rule,
+        security=authentication.security,
+        responses=documented,
+        openapi_extensions={"x-limits": [limit.name for limit in limits]} if limits else {},
     )
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
