@@ -1,7 +1,9 @@
 # Everything that a developer does here, each with one word. `make help` lists them.
 # PYTHON=python3.12 make test   chooses the interpreter; ARGS="-k pool" is handed on.
+# TEST_PROCESSES=0 make test    runs all tests in one process.
 
 VENV ?= .venv
+TEST_PROCESSES ?= 2
 PY := $(VENV)/bin/python
 export VENV PYTHON
 
@@ -21,7 +23,7 @@ dev: setup ## Run the whole system in the foreground with its logs; Ctrl-C stops
 	@$(PY) manage.py devnet up $(ARGS)
 
 test: setup ## Run every test
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 vectors: setup ## Run the public vectors through every check (PATCHPROOF_VECTORS names the folder)
 	@test -d "$$PATCHPROOF_VECTORS" || { echo "PATCHPROOF_VECTORS names no folder" >&2; exit 2; }
