@@ -47,7 +47,10 @@ _RETRY_SECONDS = 30
     responses={200: PoolHealthAnswer, **_READING},
 )
 def utxo_health() -> Response:
-    """Show the pool beside what the chain lists, and how far it reaches"""
+    """Show the pool beside what the chain lists, and how far it reaches
+
+    `chain` holds an `error` where the chain service did not answer; the rest is still told.
+    """
     seen = pool_health.read()
     return answer(
         {
@@ -75,7 +78,11 @@ def utxo_health() -> Response:
     may_be_empty=True,
 )
 def utxo_maintain(body: MaintenanceBody) -> Response:
-    """Sync, sweep or split the pool, or all three"""
+    """Sync, sweep or split the pool, or all three
+
+    One at a time across all hosts: 409 while another runs. `auto` does all three in the order
+    sync, sweep, split.
+    """
     return _maintain(body)
 
 
@@ -88,7 +95,10 @@ def utxo_maintain(body: MaintenanceBody) -> Response:
     may_be_empty=True,
 )
 def utxo_maintenance(body: MaintenanceBody) -> Response:
-    """Sync, sweep or split the pool, under the other name that this path has had"""
+    """Sync, sweep or split the pool, under the other name that this path has had
+
+    The same as `/v1/admin/utxo-maintain`.
+    """
     return _maintain(body)
 
 
@@ -100,7 +110,11 @@ def utxo_maintenance(body: MaintenanceBody) -> Response:
     responses={200: InvariantsAnswer, **_READING},
 )
 def invariants() -> Response:
-    """Check that nothing is spent twice or forgotten, and that records and chain agree"""
+    """Check that nothing is spent twice or forgotten, and that records and chain agree
+
+    Reads everything there is, so it takes a while with many records. `ok` is true only where
+    every rule was checked and holds.
+    """
     report = invariants_service.check()
     return answer(
         {

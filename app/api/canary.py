@@ -26,7 +26,11 @@ canary = APIBlueprint("canary", __name__, url_prefix="/api/svd", abp_tags=[Tag(n
     limits=(PUBLIC_READING, SVD_CANARY),
 )
 def sing() -> Response:
-    """Rehearse a login of nobody from end to end"""
+    """Rehearse a login of nobody from end to end
+
+    For watchers after a deployment: a challenge is made, signed, checked, derived by the
+    signer and used up. Failures say `ok: false`.
+    """
     sung = service.sing()
     response = answer(
         {

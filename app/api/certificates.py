@@ -76,7 +76,11 @@ _ANY_PROBLEM = (
     limits=(READING,),
 )
 def show_claimed(query: CertificateQuery) -> Response:
-    """Show the certificate of a record, if it is what the address says"""
+    """Show the certificate of a record, if it is what the address says
+
+    A page, failures too. `dataHash` and `txid` are needed; whatever else the address says must
+    be so of the record, or the page says that it is not (409).
+    """
     return _page(service.certify(query.reference))
 
 
@@ -90,7 +94,10 @@ def show_claimed(query: CertificateQuery) -> Response:
     limits=(READING, CERTIFICATE_PDF),
 )
 def print_out(query: CertificateQuery) -> Response:
-    """Hand out the certificate of a record to be printed"""
+    """Hand out the certificate of a record to be printed
+
+    A4, one page, the same bytes for the same state. Failures have the shared body.
+    """
     certificate = service.certify_for_print(query.reference)
     settings = extensions.get().settings
     sheet = certificate_pdf.Sheet(certificate, settings.brand_name, _address(certificate))
@@ -114,7 +121,10 @@ def print_out(query: CertificateQuery) -> Response:
     limits=(READING,),
 )
 def show(path: CertificatePath) -> Response:
-    """Show the certificate of a record"""
+    """Show the certificate of a record
+
+    A page, failures too.
+    """
     return _page(service.certify(path.reference))
 
 

@@ -36,7 +36,11 @@ _FAILURES = dict.fromkeys((400, 413, 429, 500, 503), CodeFailure)
     limits=(AUTH_ADDRESS, AUTH_REQUEST),
 )
 def request_verification(body: CodeRequestBody) -> Response:
-    """Have a code mailed, in place of any that was mailed before"""
+    """Have a code mailed, in place of any that was mailed before
+
+    Six digits, good for 15 minutes. The answer is the same for every address, and comes before
+    the mail is sent.
+    """
     service.request(body.identifier)
     return answer({"success": True, "message": "a code is on its way to this address"})
 
@@ -50,7 +54,11 @@ def request_verification(body: CodeRequestBody) -> Response:
     limits=(AUTH_ADDRESS, AUTH_SUBMIT, AUTH_SUBMIT_IDENTIFIER),
 )
 def submit_verification(body: CodeSubmitBody) -> Response:
-    """Exchange the code of the mail for a token"""
+    """Exchange the code of the mail for a token
+
+    The token is good for a day. A right code is used up; a wrong one takes one of five
+    attempts. 401 tells in `reason` which of the two it was.
+    """
     response = answer({"success": True, "token": service.submit(body.identifier, body.code)})
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -32,7 +32,10 @@ custody = APIBlueprint(
     limits=(READING,),
 )
 def list_custody(path: UidPath) -> Response:
-    """List where a patch has been, oldest first"""
+    """List where a patch has been, oldest first
+
+    One event for the registration and one for each transfer that the network has accepted.
+    """
     events = history.list_custody(path.uid_tag_id)
     return answer({"uid_tag_id": path.uid_tag_id, "events": [_event(event) for event in events]})
 

@@ -191,7 +191,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
             "status": "confirmed",
             "txid": _NEXT_TXID,
             "error": None,
-            "approvedBy": None,
+            "approvedBy": "till 3",
         }
     },
     "POST /v1/auth/request-verification": {

@@ -18,19 +18,29 @@ _PONG = {"content": {"text/plain": {"schema": {"type": "string", "const": "pong"
 
 @route(health, "GET", "/__ping", authentication=ANYONE, responses={200: _PONG})
 def ping() -> Response:
-    """Answer pong"""
+    """Answer pong
+
+    Text, for whoever only wants to know whether anything answers. Asks no other part.
+    """
     return Response("pong", content_type="text/plain; charset=utf-8")
 
 
 @route(health, "GET", "/health", authentication=ANYONE, responses={200: Alive})
 def alive() -> Response:
-    """Tell that the process is alive"""
+    """Tell that the process is alive
+
+    Asks no other part: a process that can't reach its database is still alive.
+    """
     return answer({"status": "ok"})
 
 
 @route(health, "GET", "/ready", authentication=ANYONE, responses={200: Ready, 503: NotReady})
 def ready() -> Response:
-    """Tell whether every part that the service needs answers"""
+    """Tell whether every part that the service needs answers
+
+    503 names in `parts` what is missing and why. `degraded` names parts that are away while
+    records are still accepted and kept.
+    """
     readiness = service.check()
     problems = readiness.problems
     if not readiness.is_ready:

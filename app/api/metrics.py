@@ -42,7 +42,11 @@ _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
     limits=(READING,),
 )
 def show() -> Response:
-    """Show the pool, the records, the transactions and the logins in numbers"""
+    """Show the pool, the records, the transactions and the logins in numbers
+
+    Prometheus text format 0.0.4. Open unless the operator has set `METRICS_REQUIRE_API_KEY=1`;
+    nginx shows it to nobody.
+    """
     registry = CollectorRegistry()
     registry.register(GaugesCollector(gauges.read()))
     registry.register(LoginsCollector(login_metrics.read(), extensions.get().settings.deploy_sha))
@@ -59,7 +63,10 @@ def show() -> Response:
     responses={200: _TEXT},
 )
 def show_internal() -> Response:
-    """Show how many logins by mail were begun and completed"""
+    """Show how many logins by mail were begun and completed
+
+    Prometheus text format 0.0.4.
+    """
     lines: list[str] = []
     for counter, by_method in counters.read().items():
         # By hand: the library ends a counter's name in _total, which these have never had.

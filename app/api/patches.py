@@ -44,7 +44,13 @@ patches = APIBlueprint(
     limits=(WRITING,),
 )
 def register(header: IdempotencyHeader, body: RegistrationBody) -> Response:
-    """Register a patch"""
+    """Register a patch
+
+    202 where records are anchored in the background: `pendingId` and the header Location tell
+    how far it is. 201 where the answer waits for the network. A uid is registered once: 409
+    tells of an earlier registration, whose owner stays. With an Idempotency-Key the same
+    request can be sent again after a lost answer.
+    """
     content: dict[str, Any] = {
         "product": dict(body.product),
         "metadata": dict(body.metadata),
@@ -79,7 +85,14 @@ def _registered(submission: Submission) -> Response:
     limits=(WRITING,),
 )
 def transfer(header: IdempotencyHeader, path: TransferPath, body: TransferBody) -> Response:
-    """Hand a patch to a new owner"""
+    """Hand a patch to a new owner
+
+    The owner signs
+    `{"purpose":"transfer_ownership","uid_tag_id":…,"currentTxid":…,"newOwnerAddress":…}`, so a
+    signature continues one head and works once. Any valid token opens the route; who may move
+    the patch is decided by the signature alone. 409 where the patch has moved on, or another
+    transfer of this head is under way.
+    """
     content = {
         "head": path.txid,
         "new_owner": body.new_owner_address,
@@ -107,7 +120,11 @@ def _transferred(submission: Submission) -> Response:
     limits=(POLLING,),
 )
 def pending_registration(path: PendingPath) -> Response:
-    """Tell how far a registration is"""
+    """Tell how far a registration is
+
+    `pending` and `anchoring` end in `confirmed` or `failed` without further calls; `error`
+    says what it waits for or why it failed.
+    """
     record = records.get_record(path.record_id)
     is_confirmed = record.status == RecordStatus.CONFIRMED
     # Until then the transaction may still be replaced, and a certificate would name the wrong one.
@@ -125,7 +142,10 @@ def pending_registration(path: PendingPath) -> Response:
     limits=(POLLING,),
 )
 def pending_transfer(path: PendingPath) -> Response:
-    """Tell how far a transfer is"""
+    """Tell how far a transfer is
+
+    As for registrations; either path answers for either kind.
+    """
     return answer(_pending(records.get_record(path.record_id)))
 
 

@@ -34,7 +34,12 @@ pos = APIBlueprint("pos", __name__, url_prefix="/v1/pos", abp_tags=[Tag(name="Po
     limits=(CLAIM_INTENT,),
 )
 def create_claim(body: ClaimIntentBody) -> Response:
-    """Claim a patch, as the customer who is to own it"""
+    """Claim a patch, as the customer who is to own it
+
+    The customer signs `PATCHPROOF_CLAIM|uid:<uid>|addr:<address>|ts:<ms>|nonce:<nonce>`. `ts`
+    may be off by `CLAIM_INTENT_TTL_MS` (three minutes) at most; a nonce and a signature work
+    once.
+    """
     claim = Claim(
         uid_tag_id=body.uid,
         address=body.customer["address"],
@@ -60,7 +65,12 @@ def create_claim(body: ClaimIntentBody) -> Response:
     limits=(WRITING,),
 )
 def approve_claim(body: ClaimApproveBody) -> Response:
-    """Approve a claim, as the till that hands the product over"""
+    """Approve a claim, as the till that hands the product over
+
+    Moves the patch where it belongs to one of the shop's addresses; any other needs its
+    owner's signature in the request. Once only: 409 where the claim is approved, ended or
+    expired.
+    """
     body.require_whole_owner_word()
     approval = claims.approve(
         body.intent_id,
@@ -88,7 +98,11 @@ def approve_claim(body: ClaimApproveBody) -> Response:
     limits=(POLLING,),
 )
 def tell_claim(path: ClaimPath) -> Response:
-    """Tell how far a claim is"""
+    """Tell how far a claim is
+
+    Whoever has the id may ask, so keep it like a receipt. `txid` is there once the transfer is
+    confirmed, `error` where it failed, `approvedBy` once somebody approved.
+    """
     standing = claims.get_standing(path.claim_id)
     return answer(
         {

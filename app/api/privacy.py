@@ -36,7 +36,11 @@ privacy = APIBlueprint(
     limits=(PRIVACY,),
 )
 def export(query: ExportQuery) -> Response:
-    """Hand out what is held about whoever asks, a page at a time"""
+    """Hand out what is held about whoever asks, a page at a time
+
+    `nextCursor` asks for the next page. What is listed follows the keys that the subject of
+    the token has proven.
+    """
     subject = subjects.of_token(g.token_claims)
     page = subject_exports.export(subject, cursor=query.cursor, limit=query.limit)
     return _private(privacy_views.export_view(page))
@@ -51,7 +55,11 @@ def export(query: ExportQuery) -> Response:
     limits=(PRIVACY,),
 )
 def delete() -> Response:
-    """Erase what is held about whoever asks, and say what remains and why"""
+    """Erase what is held about whoever asks, and say what remains and why
+
+    Can be asked again: `waiting` until everything that can go is gone. Ends every token of the
+    subject, which may still ask how far it is.
+    """
     subject = subjects.of_token(g.token_claims)
     return _private(privacy_views.report_view(subject.spelled, erasing.request(subject)))
 
@@ -66,7 +74,10 @@ def delete() -> Response:
     limits=(PRIVACY,),
 )
 def prove_key(body: KeyProofBody) -> Response:
-    """Show that a key is one's own, so that export and deletion follow what it owns"""
+    """Show that a key is one's own, so that export and deletion follow what it owns
+
+    The key signs `{"purpose":"prove_privacy_key","subject":…,"pubKey":…}`.
+    """
     subject = subjects.of_token(g.token_claims)
     proof = key_proofs.prove(subject, body.pub_key, body.signature)
     return _private(

@@ -26,6 +26,9 @@ sessions = APIBlueprint("sessions", __name__, url_prefix="/v1/auth", abp_tags=[T
     limits=(WRITING,),
 )
 def log_out() -> Response:
-    """End the token that is sent, whichever way its holder had logged in"""
+    """End the token that is sent, whichever way its holder had logged in
+
+    It is refused from then on, everywhere.
+    """
     service.end(g.token_claims)
     return answer({"success": True, "message": "you are logged out"})

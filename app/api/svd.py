@@ -36,7 +36,10 @@ svd = APIBlueprint("svd", __name__, url_prefix="/api/svd", abp_tags=[Tag(name="L
     limits=(PUBLIC, SVD_BEGIN),
 )
 def create_key_nonce(body: UserBody) -> Response:
-    """Make a nonce for registering or replacing a key"""
+    """Make a nonce for registering or replacing a key
+
+    Good for one registration or rotation by this user, until `expiresAt`.
+    """
     made = login_keys.create_nonce(body.user_id)
     return _private({"nonce": made.nonce, "expiresAt": iso_timestamp(made.expires_at)})
 
@@ -51,7 +54,11 @@ def create_key_nonce(body: UserBody) -> Response:
     limits=(PUBLIC, SVD_COMPLETE),
 )
 def register(body: RegisterBody) -> Response:
-    """Register the first key of a user"""
+    """Register the first key of a user
+
+    The first key stays: 409 where the user, or the key, is known already. In production the
+    request also needs a nonce of `register-challenge` and a signature by the key.
+    """
     login_keys.register(body.user_id, body.public_key, body.proof())
     return answer({"success": True, "message": "the key is registered"}, 201)
 
@@ -66,7 +73,11 @@ def register(body: RegisterBody) -> Response:
     limits=(PUBLIC, SVD_COMPLETE),
 )
 def rotate(body: RotateBody) -> Response:
-    """Replace a user's key, signed by the old one and the new one"""
+    """Replace a user's key, signed by the old one and the new one
+
+    Both sign the same nonce of `register-challenge`. Challenges that were begun before stay
+    good for the new key only.
+    """
     login_keys.rotate(
         body.user_id,
         body.new_public_key,
@@ -87,7 +98,11 @@ def rotate(body: RotateBody) -> Response:
     limits=(PUBLIC, SVD_BEGIN),
 )
 def begin(body: UserBody) -> Response:
-    """Make a challenge to sign"""
+    """Make a challenge to sign
+
+    24 bytes in hexadecimal. The answer is the same for users who have a key and for those who
+    have none, so `pmcHex` is null for everybody.
+    """
     return _private({"M": login.begin(body.user_id), "pmcHex": None})
 
 
@@ -101,7 +116,11 @@ def begin(body: UserBody) -> Response:
     limits=(PUBLIC, SVD_COMPLETE),
 )
 def complete(body: CompleteBody) -> Response:
-    """Exchange a signed challenge for a token"""
+    """Exchange a signed challenge for a token
+
+    A challenge gives one token: the second use answers 409 `SVD_REPLAYED`. A wrong signature
+    leaves the challenge good, five of them end it. The token is good for 15 minutes.
+    """
     return _private({"token": login.complete(body.user_id, body.challenge, body.signature)})
 
 
@@ -115,7 +134,10 @@ def complete(body: CompleteBody) -> Response:
     limits=(PUBLIC_READING,),
 )
 def show_kid() -> Response:
-    """Name the signer's key in use"""
+    """Name the signer's key in use
+
+    It stands in the header of new tokens. Good for five minutes.
+    """
     response = answer({"kid": signer_kid.active()})
     response.headers["Cache-Control"] = "public, max-age=300"
     return response

@@ -30,7 +30,10 @@ unlocking = APIBlueprint(
     limits=(WRITING,),
 )
 def create_challenge(path: UidPath) -> Response:
-    """Make a nonce for the owner to sign"""
+    """Make a nonce for the owner to sign
+
+    Good for one unlocking of this patch, until `expiresAt`.
+    """
     challenge = service.create_challenge(path.uid_tag_id)
     return answer({"nonce": challenge.nonce, "expiresAt": iso_timestamp(challenge.expires_at)})
 
@@ -45,7 +48,13 @@ def create_challenge(path: UidPath) -> Response:
     limits=(WRITING,),
 )
 def unlock_content(path: UidPath, body: UnlockBody) -> Response:
-    """Check the owner's signature and open sealed content"""
+    """Check the owner's signature and open sealed content
+
+    The owner signs `{"purpose":"unlock_content","uid_tag_id":…,"currentTxid":…,"nonce":…}`.
+    With all four fields of sealed content the answer holds what was sealed; with some of them
+    it is 400. Without a nonce the signature is good until the next transfer, so that is
+    refused unless the operator has set `UNLOCK_ALLOW_STATIC=1`.
+    """
     unlocked = service.unlock(
         uid_tag_id=path.uid_tag_id,
         public_key_hex=body.owner_public_key,

@@ -36,7 +36,11 @@ verification = APIBlueprint(
     limits=(READING,),
 )
 def verify(path: UidPath) -> Response:
-    """Tell whether a patch is authentic"""
+    """Tell whether a patch is authentic
+
+    Checks the whole line of custody against the issuer's pinned keys and the transactions.
+    `compromised` comes with `findings`; it is an answer, so its status is 200 too.
+    """
     result = service.verify(path.uid_tag_id)
     return answer(
         {
