@@ -60,7 +60,10 @@ def openapi() -> Response:
     limits=(READING,),
 )
 def find_documentation() -> Response:
-    """Lead to the documentation"""
+    """Lead to the documentation
+
+    Which is at `/docs/`.
+    """
     _require_documentation()
     # Werkzeug's own would be 308, and would spell the host that the caller said.
     return cast("Response", redirect("/docs/", 301))
