@@ -21,15 +21,18 @@ from app.clients.broadcasting import Broadcaster, BroadcastService
 from app.clients.circuit import Circuit
 from app.clients.kms import KmsClient
 from app.clients.mail import GuardedMail, MailClient, MailFolder, SmtpClient, SmtpServer, Tls
+from app.clients.marks import Marks
 from app.clients.pacing import SharedPacer
+from app.clients.sharing import RedisGuard
 from app.clients.whatsonchain import WhatsOnChainClient
-from app.clients.windows import FixedWindows
 from app.config import Settings, SmtpSecurity
 from app.domain.emails import parse_sender
+from app.models import indexes
 from app.models.api_key import ApiKey
 from app.models.claim_intent import ClaimIntent
 from app.models.erasure import Erasure
 from app.models.key_proof import KeyProof
+from app.models.migration import AppliedMigration
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import Setting
@@ -50,7 +53,11 @@ DOCUMENTS: Sequence[type[Any]] = (
     VerificationCode,
     KeyProof,
     Erasure,
+    AppliedMigration,
 )
+
+# One request finds out every second whether Redis is back; the others do not wait with it.
+LIMITS_REST_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,9 @@ class Extensions:
     settings: Settings
     database: MongoClient[dict[str, Any]]
     redis: redis.Redis
-    rate_windows: FixedWindows
+    limits_guard: RedisGuard
+    # API keys that were accepted of late.
+    good_keys: Marks
     chain: WhatsOnChainClient
     broadcaster: Broadcaster
     kms: KmsClient
@@ -78,13 +87,17 @@ def init(settings: Settings) -> Extensions:
     mongoengine.disconnect_all()
     shared = redis_client(settings)
     chain = _chain_client(settings, shared)
+    limits_guard = RedisGuard(
+        "rate limits",
+        meanwhile="keep logins closed and let everything else pass",
+        rest_seconds=LIMITS_REST_SECONDS,
+    )
     current = Extensions(
         settings=settings,
         database=_connect_database(settings),
         redis=shared,
-        rate_windows=FixedWindows(
-            shared, "rate limits", "keep logins closed and let everything else pass"
-        ),
+        limits_guard=limits_guard,
+        good_keys=Marks(shared, limits_guard),
         chain=chain,
         broadcaster=_broadcaster(settings, chain, shared),
         kms=_kms_client(settings),
@@ -127,12 +140,7 @@ def ensure_indexes() -> list[str]:
 
 def missing_indexes() -> list[str]:
     """Lists indexes that the documents name and the database lacks, as `collection: fields`."""
-    missing: list[str] = []
-    for document in DOCUMENTS:
-        comparison = document.compare_indexes()
-        name = document._get_collection_name()
-        missing.extend(f"{name}: {fields}" for fields in comparison["missing"])
-    return missing
+    return list(indexes.compare(DOCUMENTS).missing)
 
 
 def _connect_database(settings: Settings) -> MongoClient[dict[str, Any]]:

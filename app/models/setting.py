@@ -17,6 +17,8 @@ FEE_PER_KB = "FEE_PER_KB"
 FEE_POLICY = "FEE_POLICY"
 # Who may split the pool, until when, and when the last split ended.
 SPLIT_LEASE = "SPLIT_LEASE"
+# When the database came out of a dump that nobody has compared with the chain yet.
+RESTORED = "RESTORED"
 
 
 class Setting(StoredDocument):

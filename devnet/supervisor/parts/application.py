@@ -43,7 +43,7 @@ class WebPart(ApplicationPart):
 
     def prepare(self, site: Site) -> None:
         super().prepare(site)
-        run_python(site, "manage.py", "db", "indexes", environment=self.environment(site))
+        run_python(site, "manage.py", "db", "migrate", environment=self.environment(site))
 
     def command(self, site: Site) -> list[str]:
         command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{site.port(self.name)}"]
