@@ -115,7 +115,7 @@ def _configure_http(app: OpenAPI, settings: Settings) -> None:
 
 def _hook_requests(app: OpenAPI) -> None:
     app.before_request(tracing.begin)
-    app.before_request(counting.enforce_at_door)
+    counting.init_app(app)
     app.before_request(authentication.enforce)
     # Flask calls these from the last to the first.
     app.after_request(tracing.finish)

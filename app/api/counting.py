@@ -1,69 +1,41 @@
-"""Counts requests against the limits of their routes, in Redis.
+"""Counts requests against the limits of their routes, with flask-limiter.
 
-Limits of the door count by address, before anybody is authenticated and the body is read; the
-others count once it is known who asks and for whom. Each of the two steps is one round trip,
-whatever the number of limits.
+Limits of the door are its application limits: it counts them by address, before anybody is
+authenticated and the body is read. The others are its decorators: they count once it is known who
+asks and for whom. Where it keeps them is app/api/windows.py.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn, ParamSpec, TypeVar, cast
 
-from flask import Response, current_app, g, request
+from flask import Flask, Response, current_app, g, request
+from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 
 from app import extensions
-from app.api.callers import api_key_given, digest
-from app.api.limits import REFUSED_KEY, Counted, Limit, declared_by
-from app.clients.windows import Place, Standing
-from app.errors import RateLimitedError, UnavailableError
+from app.api.callers import api_key_given, client_network, digest
+from app.api.limits import DOOR, Counted, Limit, declared_by
+from app.api.windows import SCHEME, Window, WindowStorage, windows_asked
+from app.errors import RateLimitedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OUTAGE_RETRY_SECONDS = 5
 _GOOD_KEY_SECONDS = 24 * 60 * 60
 
 
-@dataclass(frozen=True)
-class _Held:
-    """A place that the current request has in a window."""
-
-    limit: Limit
-    place: Place
-    standing: Standing
-
-    @property
-    def remaining(self) -> int:
-        return max(0, self.place.maximum - self.standing.count)
-
-    @property
-    def reset_seconds(self) -> int:
-        return max(1, _seconds(self.standing.left_ms))
-
-    @property
-    def is_to_be_returned(self) -> bool:
-        return self.limit.counted is Counted.FAILURES
-
-    def returned(self) -> _Held:
-        """The same without its place."""
-        return replace(self, standing=replace(self.standing, count=self.standing.count - 1))
-
-
-def enforce_at_door() -> None:
-    """Counts a request to a known route by its address.
-
-    Raises:
-        RateLimitedError: the address has asked often enough.
-        UnavailableError: Redis is away, and one of the limits is closed then.
-    """
-    g.held = []
-    if request.endpoint is None or request.method == "OPTIONS":
-        return
-    declared = declared_by(current_app.view_functions[request.endpoint])
-    _take([limit for limit in declared if limit.is_at_door], {})
+def init_app(app: Flask) -> None:
+    """Lets the limiter count at the door, before the hooks that are added after this."""
+    current = extensions.get()
+    app.config["RATELIMIT_STORAGE_OPTIONS"] = {
+        "connection_pool": current.redis.connection_pool,
+        "key_prefix": "rl",
+        "guard": current.limits_guard,
+    }
+    limiter.init_app(app)
 
 
 def counted(view: Callable[P, R], limits: Sequence[Limit]) -> Callable[P, R]:
@@ -71,107 +43,106 @@ def counted(view: Callable[P, R], limits: Sequence[Limit]) -> Callable[P, R]:
     inside = [limit for limit in limits if not limit.is_at_door]
     if not inside:
         return view
+    limited = view
+    for limit in inside:
+        limited = limiter.shared_limit(limit.rate, limit.name, key_func=limit.key)(limited)
 
     @functools.wraps(view)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        _take(inside, kwargs)
-        return view(*args, **kwargs)
+        g.arguments = kwargs
+        return limited(*args, **kwargs)
 
     return call
 
 
 def finish(response: Response) -> Response:
     """Counts what only the answer shows, and tells the caller where they stand."""
-    held: list[_Held] = g.get("held", [])
     if response.status_code < 400:
-        held = _return_places(held)
-    if response.status_code == 401:
-        _count_refusal(held)
-    _remember_good_key()
-    _add_headers(response, held)
+        _give_back_places_of_failures()
+    if g.get("api_key") is not None:
+        extensions.get().good_keys.put(_good_key_mark(), _GOOD_KEY_SECONDS)
+    _add_headers(response)
     return response
 
 
-def _take(limits: Sequence[Limit], arguments: Mapping[str, Any]) -> None:
-    if not limits:
-        return
-    places = [limit.place(arguments) for limit in limits]
-    taken = extensions.get().rate_windows.take(places)
-    if taken is None:
-        _go_on_without(limits)
-        return
-    held = [_Held(*each) for each in zip(limits, places, taken.standings, strict=True)]
-    if not taken.is_full:
-        g.held += held
-        return
-    full = [each for each in held if not each.remaining]
-    if all(each.limit is REFUSED_KEY for each in full) and _is_good_key():
-        _take([limit for limit in limits if limit is not REFUSED_KEY], arguments)
-        return
-    _refuse(full)
+def _at_door(limit: Limit) -> ApplicationLimit:
+    counts_refusals = limit.counted is Counted.REFUSALS
+    return ApplicationLimit(
+        limit_provider=partial(_rate_at_door, limit),
+        key_function=limit.key,
+        scope=limit.name,
+        exempt_when=_is_good_key if counts_refusals else None,
+        deduct_when=_is_refusal if counts_refusals else None,
+    )
 
 
-def _go_on_without(limits: Sequence[Limit]) -> None:
-    if any(limit.is_closed for limit in limits):
-        raise UnavailableError(
-            "a part of the service is away; the same request may work later",
-            retry_after_seconds=_OUTAGE_RETRY_SECONDS,
-        )
+def _rate_at_door(limit: Limit) -> str:
+    """The limit as the library reads it, or nothing where the route does not name it."""
+    is_declared = request.method != "OPTIONS" and limit in _declared()
+    return limit.rate() if is_declared else ""
 
 
-def _refuse(full: Sequence[_Held]) -> None:
-    last = max(full, key=lambda each: each.standing.left_ms)
-    # What was held of an earlier step was used for nothing, and is not given back.
-    g.held = [last]
-    seconds = last.reset_seconds
+def _declared() -> Sequence[Limit]:
+    view = current_app.view_functions.get(request.endpoint or "")
+    return () if view is None else declared_by(view)
+
+
+def _refuse(breached: RequestLimit) -> NoReturn:
+    """Refuses the request, which keeps no place of this step; earlier ones were used."""
+    _storage().give_back([each.key for each in limiter.current_limits])
+    window = g.breached_window = windows_asked()[breached.key]
+    seconds = window.reset_seconds
     raise RateLimitedError(
         f"too many requests; try again in {seconds} seconds", retry_after_seconds=seconds
     )
 
 
-def _return_places(held: Sequence[_Held]) -> list[_Held]:
-    returned = [each for each in held if each.is_to_be_returned]
-    if returned:
-        windows = extensions.get().rate_windows
-        windows.give_back([(each.place, each.standing) for each in returned])
-    return [each.returned() if each.is_to_be_returned else each for each in held]
+def _give_back_places_of_failures() -> None:
+    names = {limit.name for limit in _declared() if limit.counted is Counted.FAILURES}
+    if names:
+        asked = limiter.current_limits
+        _storage().give_back([each.key for each in asked if names.intersection(each.request_args)])
 
 
-def _count_refusal(held: Sequence[_Held]) -> None:
-    places = [each.place for each in held if each.limit.counted is Counted.REFUSALS]
-    if places:
-        extensions.get().rate_windows.take([replace(place, cost=1) for place in places])
-
-
-def _remember_good_key() -> None:
-    if g.get("api_key") is not None:
-        extensions.get().rate_windows.remember(_good_key_mark(), _GOOD_KEY_SECONDS)
+def _is_refusal(response: Response) -> bool:
+    return response.status_code == 401
 
 
 def _is_good_key() -> bool:
-    return extensions.get().rate_windows.remembers(_good_key_mark())
+    return bool(api_key_given()) and extensions.get().good_keys.has(_good_key_mark())
 
 
 def _good_key_mark() -> str:
     return f"rl:good-key:{digest(api_key_given())}"
 
 
-def _add_headers(response: Response, held: Sequence[_Held]) -> None:
-    shown = [
-        each
-        for each in held
-        if each.limit.counted is not Counted.REFUSALS or response.status_code == 429
-    ]
-    if not shown:
+def _add_headers(response: Response) -> None:
+    window = _nearest_wall()
+    if window is None:
         return
-    # The nearest wall.
-    nearest = min(shown, key=lambda each: each.remaining)
-    place = nearest.place
-    response.headers["RateLimit-Policy"] = f"{place.maximum};w={_seconds(place.window_ms)}"
-    response.headers["RateLimit-Limit"] = str(place.maximum)
-    response.headers["RateLimit-Remaining"] = str(nearest.remaining)
-    response.headers["RateLimit-Reset"] = str(nearest.reset_seconds)
+    response.headers["RateLimit-Policy"] = f"{window.maximum};w={window.seconds}"
+    response.headers["RateLimit-Limit"] = str(window.maximum)
+    response.headers["RateLimit-Remaining"] = str(window.remaining)
+    response.headers["RateLimit-Reset"] = str(window.reset_seconds)
 
 
-def _seconds(milliseconds: int) -> int:
-    return -(-milliseconds // 1000)
+def _nearest_wall() -> Window | None:
+    breached: Window | None = g.get("breached_window")
+    held = [each for each in windows_asked().values() if each.is_held]
+    return breached or min(held, key=lambda each: each.remaining, default=None)
+
+
+def _storage() -> WindowStorage:
+    return cast("WindowStorage", limiter.storage)
+
+
+# Of the whole process, as routes are declared before there is an application. Its own headers are
+# off: they put a Retry-After on every answer, name no policy and give the reset as a date.
+limiter = Limiter(
+    client_network,
+    application_limits=[_at_door(limit) for limit in DOOR],
+    strategy="moving-window",
+    storage_uri=f"{SCHEME}://",
+    headers_enabled=False,
+    on_breach=_refuse,
+)

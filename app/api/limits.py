@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
+from flask import g
+
 from app import extensions
 from app.api.callers import authenticated_client, client_network, digest
-from app.clients.windows import Place
 
 # Answers the parts of a client's name, from the validated arguments of the view.
 Client = Callable[[Mapping[str, Any]], Sequence[str]]
@@ -30,9 +31,9 @@ class Counted(Enum):
 class Limit:
     """How often one client may do something.
 
-    `name` is in its keys in Redis (`rl:<name>:<digest of the client>`); `setting` begins the names
-    of its two settings, `<SETTING>_WINDOW_MS` and `<SETTING>_MAX`. While Redis is away a route
-    with a closed one answers 503, with open ones only it goes on.
+    `name` is in its keys in Redis; `setting` begins the names of its two settings,
+    `<SETTING>_WINDOW_MS` and `<SETTING>_MAX`. While Redis is away a route with a closed one answers
+    503, with open ones only it goes on.
     """
 
     name: str
@@ -42,15 +43,16 @@ class Limit:
     is_closed: bool = False
     counted: Counted = Counted.ALL
 
-    def place(self, arguments: Mapping[str, Any]) -> Place:
-        """The place in its window that the current request asks for."""
+    def rate(self) -> str:
+        """The limit as flask-limiter reads it; it knows whole seconds only."""
         settings = extensions.get().settings
-        return Place(
-            key=f"rl:{self.name}:{digest(*self.client(arguments))}",
-            maximum=getattr(settings, f"{self.setting}_max"),
-            window_ms=getattr(settings, f"{self.setting}_window_ms"),
-            cost=0 if self.counted is Counted.REFUSALS else 1,
-        )
+        maximum = getattr(settings, f"{self.setting}_max")
+        milliseconds = getattr(settings, f"{self.setting}_window_ms")
+        return f"{maximum} per {-(-milliseconds // 1000)} seconds"
+
+    def key(self) -> str:
+        """Whom the current request counts for, as a digest."""
+        return digest(*self.client(g.get("arguments", {})))
 
 
 def _address(_arguments: Mapping[str, Any]) -> Sequence[str]:
@@ -120,6 +122,18 @@ PRIVACY = Limit("privacy", "privacy", _authenticated)
 # shares an address with somebody who tries keys goes on working.
 REFUSED_KEY = Limit(
     "refused-key", "refused_key", _address, is_at_door=True, counted=Counted.REFUSALS
+)
+
+# In the order in which they are counted: the first that refuses is the last that is asked.
+DOOR = (
+    REFUSED_KEY,
+    PUBLIC,
+    PUBLIC_READING,
+    AUTH_ADDRESS,
+    CLAIM_INTENT,
+    READING,
+    CERTIFICATE_PDF,
+    POLLING,
 )
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 import redis
+from flask import Flask
 from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
-from limits.strategies import FixedWindowRateLimiter
+from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 from redis.connection import Connection
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from app import extensions
-from app.clients.windows import Place
+from app.api.windows import SCHEME, WindowStorage
 from devnet.supervisor import Devnet
 from tests.bench.measuring import Work, in_turn, repeat, show
 from tests.integration.limits.probes import RIGHT_CODE, Probes
@@ -40,10 +41,10 @@ def test_limits(devnet: Devnet) -> None:
         "the same with one": _ask(probes, "GET", "/probe/read"),
         "a POST with two, at the door and behind it": _ask(probes, "POST", "/probe/begin", USER),
         "a POST with three, two given back": _ask(probes, "POST", "/probe/submit", CODE),
-        "FixedWindows.take, one place": _take(1),
-        "FixedWindows.take, three places": _take(3),
-        "one limit of the library limits, with its numbers": _library(devnet, 1),
-        "three of them": _library(devnet, 3),
+        "one limit on our storage, with its numbers": _own_storage(1),
+        "three of them": _own_storage(3),
+        "one limit on the library's storage, with its numbers": _library_storage(devnet, 1),
+        "three of those": _library_storage(devnet, 3),
         BARE: lambda: bare.incr("raw"),
     }
     trips = {name: _count(once) for name, once in works.items()}
@@ -82,15 +83,28 @@ def _ask(probes: Probes, method: str, path: str, body: Any = None) -> Callable[[
     return ask
 
 
-def _take(places: int) -> Callable[[], object]:
-    wanted = [Place(f"raw:{number}", MANY, 60_000) for number in range(places)]
-    return lambda: extensions.get().rate_windows.take(wanted)
+def _own_storage(limits: int) -> Callable[[], object]:
+    current = extensions.get()
+    storage = WindowStorage(
+        f"{SCHEME}://",
+        guard=current.limits_guard,
+        connection_pool=current.redis.connection_pool,
+        key_prefix="raw",
+    )
+    limiter, items, app = MovingWindowRateLimiter(storage), _items(limits), Flask(__name__)
+
+    def hit() -> None:
+        with app.app_context():
+            for item in items:
+                assert limiter.hit(item, "somebody")
+
+    return hit
 
 
-def _library(devnet: Devnet, limits: int) -> Callable[[], object]:
+def _library_storage(devnet: Devnet, limits: int) -> Callable[[], object]:
     """What flask-limiter asks of it: a hit, and for the headers what is left and until when."""
-    limiter = FixedWindowRateLimiter(RedisStorage(devnet.env["REDIS_URL"]))
-    items = [RateLimitItemPerMinute(MANY, namespace=f"raw{number}") for number in range(limits)]
+    storage = RedisStorage(devnet.env["REDIS_URL"])
+    limiter, items = FixedWindowRateLimiter(storage), _items(limits)
 
     def hit() -> None:
         for item in items:
@@ -98,6 +112,10 @@ def _library(devnet: Devnet, limits: int) -> Callable[[], object]:
             limiter.get_window_stats(item, "somebody")
 
     return hit
+
+
+def _items(limits: int) -> list[RateLimitItemPerMinute]:
+    return [RateLimitItemPerMinute(MANY, namespace=f"raw{number}") for number in range(limits)]
 
 
 def _count(once: Callable[[], object]) -> int:

@@ -16,6 +16,7 @@ from app.api.limits import (
     AUTH_SUBMIT_IDENTIFIER,
     CERTIFICATE_PDF,
     CLAIM_INTENT,
+    DOOR,
     POLLING,
     PRIVACY,
     PUBLIC,
@@ -26,6 +27,7 @@ from app.api.limits import (
     SVD_CANARY,
     SVD_COMPLETE,
     WRITING,
+    Counted,
     Limit,
     declared_by,
 )
@@ -78,7 +80,7 @@ TABLE = {
     "GET /api/svd/kid": (PUBLIC_READING,),
     "GET /api/svd/canary": (REFUSED_KEY, PUBLIC_READING, SVD_CANARY),
 }
-# The names in Redis are the older system's.
+# The names in Redis hold the older system's.
 PREFIXES = {
     PUBLIC: "public",
     PUBLIC_READING: "public",
@@ -102,6 +104,20 @@ def test_s22_every_route_has_the_limits_of_the_table(app: Flask) -> None:
     }
 
     assert found == TABLE
+
+
+def test_every_limit_of_the_door_is_asked_there() -> None:
+    """One that DOOR leaves out would count nothing."""
+    declared = {limit for its_limits in TABLE.values() for limit in its_limits}
+
+    assert {limit for limit in declared if limit.is_at_door} == set(DOOR)
+    assert len(DOOR) == len(set(DOOR))
+
+
+def test_only_the_door_looks_and_only_behind_it_places_go_back() -> None:
+    """What is given back is looked for among the limits that were asked last."""
+    assert {limit for limit in DOOR if limit.counted is not Counted.ALL} == {REFUSED_KEY}
+    assert [limit for limit in LIMITS if limit.counted is Counted.REFUSALS] == [REFUSED_KEY]
 
 
 def test_everything_under_api_counts_as_public_once(app: Flask) -> None:

@@ -18,6 +18,7 @@ from app.api.limits import (
     AUTH_REQUEST,
     AUTH_SUBMIT,
     AUTH_SUBMIT_IDENTIFIER,
+    CERTIFICATE_PDF,
     PUBLIC,
     PUBLIC_READING,
     READING,
@@ -85,6 +86,10 @@ def _add_others(probes: APIBlueprint) -> None:
 
     @route(probes, "GET", "/read", limits=(READING,), **ANYBODY)
     def read() -> Response:
+        return answer({})
+
+    @route(probes, "GET", "/pdf", limits=(READING, CERTIFICATE_PDF), **ANYBODY)
+    def pdf() -> Response:
         return answer({})
 
     @route(probes, "POST", "/write", authentication=API_KEY, responses={}, limits=(WRITING,))

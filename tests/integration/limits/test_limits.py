@@ -143,11 +143,11 @@ def test_no_address_user_or_email_stands_in_redis(start: Start, connection: redi
     assert keys.count("rl:") == 7
     for secret in ("somebody", "shop.example", "192.0.2.1", USER, probes.key):
         assert secret not in keys
-    for prefix in ("rl:public:", "rl:svd-begin:", "rl:auth-submit:", "rl:writing:"):
-        assert prefix in keys
+    for name in ("/public/", "/svd-begin/", "/auth-submit/", "/writing/"):
+        assert name in keys
 
 
-def test_every_step_is_one_round_trip(start: Start, round_trips: list[str]) -> None:
+def test_every_limit_is_one_round_trip(start: Start, round_trips: list[str]) -> None:
     probes = start()
     begin(probes)
     round_trips.clear()
@@ -156,6 +156,10 @@ def test_every_step_is_one_round_trip(start: Start, round_trips: list[str]) -> N
     round_trips.clear()
     probes.get("/probe/read")
     assert len(round_trips) == 1
+    round_trips.clear()
+    # Its three limits, and one for all the places that are given back.
+    assert probes.submit(RIGHT_CODE).status_code == 200
+    assert len(round_trips) == 4
 
 
 # Login
@@ -202,6 +206,27 @@ def test_what_one_limit_refuses_uses_up_nothing_of_the_other(start: Start) -> No
     # Only the two that the address had places for counted for the user.
     probes = start(PUBLIC_API_MAX="60", SVD_BEGIN_MAX="20")
     assert remaining([begin(probes)]) == [17]
+
+
+def test_a_limit_beside_one_that_refuses_keeps_its_place(start: Start) -> None:
+    probes = start(READING_MAX="10", CERTIFICATE_PDF_MAX="1")
+
+    answers = [probes.get("/probe/pdf") for _ in range(6)]
+
+    assert statuses(answers) == [200] + [429] * 5
+    assert answers[-1].headers["RateLimit-Policy"] == "1;w=60"
+    # One for the page that was made, one for this.
+    assert remaining([probes.get("/probe/read")]) == [8]
+
+
+def test_a_guess_that_is_refused_for_its_mailbox_counts_for_no_address(start: Start) -> None:
+    probes = start(AUTH_SUBMIT_IDENTIFIER_MAX="1", AUTH_SUBMIT_MAX="3")
+    probes.submit(address="198.51.100.1")
+    assert statuses([probes.submit() for _ in range(9)]) == [429] * 9
+
+    probes = start(AUTH_SUBMIT_IDENTIFIER_MAX="20", AUTH_SUBMIT_MAX="3")
+
+    assert statuses([probes.submit() for _ in range(4)]) == [401] * 3 + [429]
 
 
 def test_f25_a_read_of_the_login_counts_once_and_with_the_others(start: Start) -> None:

@@ -3,24 +3,66 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import redis
+from flask import Flask
 
-from app.clients.windows import FixedWindows, Place
+from app.api.windows import SCHEME, Window, WindowStorage, windows_asked
+from app.clients.marks import Marks
+from app.clients.sharing import RedisGuard
 
 MINUTE = 60_000
+KEY = "test/a"
+NAME = f"rl:{KEY}"
+
+
+def guard() -> RedisGuard:
+    return RedisGuard("limits", meanwhile="are not kept")
+
+
+class Windows:
+    """The storage, asked as flask-limiter's strategy does, by requests that have nothing else."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._app = Flask(__name__)
+        self.storage = WindowStorage(
+            f"{SCHEME}://",
+            guard=guard(),
+            connection_pool=connection.connection_pool,
+            key_prefix="rl",
+        )
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        with self._app.app_context():
+            yield
+
+    def take(self, key: str = KEY, *, maximum: int = 3, seconds: int = 60, cost: int = 1) -> Window:
+        """Takes a place for a request of its own; `is_held` says whether there was one."""
+        with self.request():
+            return self.take_here(key, maximum=maximum, seconds=seconds, cost=cost)
+
+    def take_here(
+        self, key: str = KEY, *, maximum: int = 3, seconds: int = 60, cost: int = 1
+    ) -> Window:
+        """The same for the current request."""
+        is_taken = self.storage.acquire_entry(key, maximum, seconds, cost)
+        assert is_taken == windows_asked()[key].is_held
+        return windows_asked()[key]
+
+    def look(self, key: str = KEY, *, maximum: int = 3) -> int:
+        with self.request():
+            return self.storage.get_moving_window(key, maximum, 60)[1]
 
 
 @pytest.fixture
-def windows(connection: redis.Redis) -> FixedWindows:
-    return FixedWindows(connection, "limits", "are not kept")
-
-
-def place(key: str = "rl:test:a", maximum: int = 3, **options: int) -> Place:
-    return Place(key, maximum, options.get("window_ms", MINUTE), options.get("cost", 1))
+def windows(connection: redis.Redis) -> Windows:
+    return Windows(connection)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -30,157 +72,171 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def test_a_window_has_as_many_places_as_it_says(windows: FixedWindows) -> None:
-    taken = [windows.take([place()]) for _ in range(5)]
+def test_a_window_has_as_many_places_as_it_says(windows: Windows) -> None:
+    taken = [windows.take() for _ in range(5)]
 
-    assert [each.is_full for each in taken if each] == [False, False, False, True, True]
-    assert [each.standings[0].count for each in taken if each] == [1, 2, 3, 3, 3]
+    assert [each.is_held for each in taken] == [True, True, True, False, False]
+    assert [each.count for each in taken] == [1, 2, 3, 3, 3]
+    assert [each.remaining for each in taken] == [2, 1, 0, 0, 0]
 
 
 def test_a_window_begins_with_its_first_place_and_lasts(
-    windows: FixedWindows, connection: redis.Redis
+    windows: Windows, connection: redis.Redis
 ) -> None:
-    first = windows.take([place()])
-    second = windows.take([place()])
+    first = windows.take()
+    second = windows.take()
 
-    assert first is not None
-    assert second is not None
-    assert 0 < second.standings[0].left_ms <= first.standings[0].left_ms == MINUTE
-    assert connection.pttl("rl:test:a") <= MINUTE
+    assert 0 < second.left_ms <= first.left_ms == MINUTE
+    assert connection.pttl(NAME) <= MINUTE
 
 
-def test_a_window_ends_by_itself(windows: FixedWindows, connection: redis.Redis) -> None:
-    full = place(maximum=1, window_ms=200)
-    windows.take([full])
-    wait_until(lambda: not connection.exists(full.key))
+def test_a_window_ends_by_itself(windows: Windows, connection: redis.Redis) -> None:
+    windows.take(maximum=1, seconds=1)
+    wait_until(lambda: not connection.exists(NAME))
 
-    again = windows.take([full])
+    again = windows.take(maximum=1, seconds=1)
 
-    assert again is not None
-    assert not again.is_full
-    assert again.standings[0].count == 1
+    assert again.is_held
+    assert again.count == 1
 
 
-def test_a_place_too_many_takes_none_of_the_others(
-    windows: FixedWindows, connection: redis.Redis
-) -> None:
-    windows.take([place("rl:test:full", maximum=1)])
-
-    refused = windows.take([place("rl:test:other"), place("rl:test:full", maximum=1)])
-
-    assert refused is not None
-    assert refused.is_full
-    assert [standing.count for standing in refused.standings] == [0, 1]
-    assert not connection.exists("rl:test:other")
-
-
-def test_looking_counts_nothing(windows: FixedWindows) -> None:
-    looks = [windows.take([place(cost=0)]) for _ in range(5)]
-    assert all(each and not each.is_full for each in looks)
+def test_looking_counts_nothing(windows: Windows, connection: redis.Redis) -> None:
+    assert [windows.look() for _ in range(5)] == [0] * 5
+    assert not connection.exists(NAME)
     for _ in range(3):
-        windows.take([place()])
+        windows.take()
 
-    look = windows.take([place(cost=0)])
-
-    assert look is not None
-    assert look.is_full
+    assert windows.look() == 3
 
 
-def test_parallel_callers_never_have_more_places_than_there_are(windows: FixedWindows) -> None:
+def test_a_look_tells_when_the_window_began(windows: Windows, connection: redis.Redis) -> None:
+    taken = windows.take()
+    with windows.request():
+        began_at, _ = windows.storage.get_moving_window(KEY, 3, 60)
+
+    assert abs(began_at - (taken.ends_at_ms - MINUTE) / 1000) < 1
+
+
+def test_parallel_callers_never_have_more_places_than_there_are(windows: Windows) -> None:
     with ThreadPoolExecutor(16) as threads:
-        taken = list(threads.map(lambda _: windows.take([place(maximum=25)]), range(200)))
+        taken = list(threads.map(lambda _: windows.take(maximum=25), range(200)))
 
-    assert sum(not each.is_full for each in taken if each) == 25
+    assert sum(each.is_held for each in taken) == 25
 
 
 def test_a_place_that_is_given_back_is_free_and_its_window_goes_on(
-    windows: FixedWindows, connection: redis.Redis
+    windows: Windows, connection: redis.Redis
 ) -> None:
-    taken = windows.take([place(maximum=1)])
-    assert taken is not None
-    connection.pexpire("rl:test:a", 30_000)
-    at_30_seconds = windows.take([place(cost=0, maximum=1)])
-    assert at_30_seconds is not None
+    with windows.request():
+        windows.take_here(maximum=1)
+        connection.pexpire(NAME, 30_000)
+        at_30_seconds = windows.take(maximum=1).ends_at_ms
+        windows_asked()[KEY] = replace(windows_asked()[KEY], ends_at_ms=at_30_seconds)
+        windows.storage.give_back([KEY])
 
-    windows.give_back([(place(), at_30_seconds.standings[0])])
+        assert windows_asked()[KEY].remaining == 1
 
-    assert connection.get("rl:test:a") == "0"
-    again = windows.take([place(maximum=1)])
-    assert again is not None
-    assert not again.is_full
-    assert connection.pttl("rl:test:a") <= 30_000
+    assert connection.get(NAME) == "0"
+    assert windows.take(maximum=1).is_held
+    assert connection.pttl(NAME) <= 30_000
 
 
 def test_f24_a_place_of_an_earlier_window_is_not_given_back_to_this_one(
-    windows: FixedWindows, connection: redis.Redis
+    windows: Windows, connection: redis.Redis
 ) -> None:
-    earlier = windows.take([place()])
-    assert earlier is not None
-    # As if that window had ended and another had begun.
-    ended = connection.time()[0] * 1000 - 1
-    connection.delete("rl:test:a")
-    windows.take([place()])
-    standing = type(earlier.standings[0])(count=1, left_ms=0, ends_at_ms=ended)
+    with windows.request():
+        earlier = windows.take_here()
+        # As if that window had ended and another had begun.
+        ended = connection.time()[0] * 1000 - 1
+        connection.delete(NAME)
+        windows.take()
+        windows_asked()[KEY] = replace(earlier, ends_at_ms=ended)
 
-    windows.give_back([(place(), standing)])
+        windows.storage.give_back([KEY])
 
-    assert connection.get("rl:test:a") == "1"
+    assert connection.get(NAME) == "1"
 
 
-def test_giving_back_twice_leaves_no_debt(windows: FixedWindows, connection: redis.Redis) -> None:
-    taken = windows.take([place()])
-    assert taken is not None
+def test_giving_back_twice_leaves_no_debt(windows: Windows, connection: redis.Redis) -> None:
+    with windows.request():
+        windows.take_here()
 
-    for _ in range(3):
-        windows.give_back([(place(), taken.standings[0])])
+        for _ in range(3):
+            windows.storage.give_back([KEY])
 
-    assert connection.get("rl:test:a") == "0"
+    assert connection.get(NAME) == "0"
 
 
 def test_giving_back_to_a_window_that_has_ended_makes_none(
-    windows: FixedWindows, connection: redis.Redis
+    windows: Windows, connection: redis.Redis
 ) -> None:
-    taken = windows.take([place()])
-    assert taken is not None
-    connection.delete("rl:test:a")
+    with windows.request():
+        windows.take_here()
+        connection.delete(NAME)
 
-    windows.give_back([(place(), taken.standings[0])])
+        windows.storage.give_back([KEY])
 
-    assert not connection.exists("rl:test:a")
+    assert not connection.exists(NAME)
+
+
+def test_who_was_refused_or_only_looked_has_nothing_to_give_back(
+    windows: Windows, connection: redis.Redis
+) -> None:
+    windows.take(maximum=1)
+    with windows.request():
+        windows.take_here(maximum=1)
+        windows.storage.get_moving_window(KEY, 1, 60)
+
+        windows.storage.give_back([KEY, "test/never-asked"])
+
+    assert connection.get(NAME) == "1"
 
 
 @pytest.mark.parametrize("life", [None, 10 * MINUTE], ids=["for ever", "longer than the window"])
 def test_no_window_outlives_its_setting(
-    windows: FixedWindows, connection: redis.Redis, life: int | None
+    windows: Windows, connection: redis.Redis, life: int | None
 ) -> None:
-    connection.set("rl:test:a", 99, px=life)
+    connection.set(NAME, 99, px=life)
 
-    refused = windows.take([place()])
+    refused = windows.take()
 
-    assert refused is not None
-    assert refused.is_full
-    assert 0 < connection.pttl("rl:test:a") <= MINUTE
+    assert not refused.is_held
+    assert 0 < connection.pttl(NAME) <= MINUTE
 
 
-def test_any_number_of_places_is_one_round_trip(
-    windows: FixedWindows, round_trips: list[str]
-) -> None:
-    windows.take([place()])
+def test_a_place_is_one_round_trip(windows: Windows, round_trips: list[str]) -> None:
+    windows.take()
     round_trips.clear()
 
-    windows.take([place(f"rl:test:{number}") for number in range(5)])
+    windows.take()
+    windows.look()
 
-    assert len(round_trips) == 1
+    assert len(round_trips) == 2
 
 
-def test_a_mark_is_kept_and_renewed_now_and_then(
-    windows: FixedWindows, connection: redis.Redis
+def test_any_number_of_places_is_given_back_in_one_round_trip(
+    windows: Windows, connection: redis.Redis, round_trips: list[str]
 ) -> None:
-    assert not windows.remembers("rl:test:mark")
+    keys = [f"test/{number}" for number in range(5)]
+    for _ in range(2):
+        with windows.request():
+            for key in keys:
+                windows.take_here(key)
+            round_trips.clear()
+            windows.storage.give_back(keys)
 
-    windows.remember("rl:test:mark", 1000)
-    assert windows.remembers("rl:test:mark")
+    # The script is known by now.
+    assert len(round_trips) == 1
+    assert [connection.get(f"rl:{key}") for key in keys] == ["0"] * 5
+
+
+def test_a_mark_is_kept_and_renewed_now_and_then(connection: redis.Redis) -> None:
+    marks = Marks(connection, guard())
+    assert not marks.has("rl:test:mark")
+
+    marks.put("rl:test:mark", 1000)
+    assert marks.has("rl:test:mark")
 
     connection.delete("rl:test:mark")
-    windows.remember("rl:test:mark", 1000)
-    assert not windows.remembers("rl:test:mark")
+    marks.put("rl:test:mark", 1000)
+    assert not marks.has("rl:test:mark")
