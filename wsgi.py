@@ -6,35 +6,27 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from app import create_app, extensions, logs
-from app.config import Settings, SettingsError, load_settings
-from app.services import api_keys
+from app import create_app, starting
+from app.config import SettingsError, load_settings
+from app.services.start_checks import Kind
 
 if TYPE_CHECKING:
     from flask_openapi3.openapi import OpenAPI
 
 # gunicorn stops when a worker exits with its APP_LOAD_ERROR, and restarts it for ever after a 1.
-_EXIT_CODE = 4 if "gunicorn.arbiter" in sys.modules else 1
+_EXIT_CODE = 4 if "gunicorn.arbiter" in sys.modules else starting.EXIT_CODE
 
 
 def _start() -> OpenAPI:
-    settings = load_settings()
-    if settings.is_production and settings.api_key is None:
-        _require_key_of_the_database(settings)
-    return create_app(settings)
-
-
-def _require_key_of_the_database(settings: Settings) -> None:
-    """Asks over a connection of its own, which ends when the application makes its own."""
-    logs.configure(settings.log_level, service="patchproof-api", release=settings.deploy_sha)
-    extensions.init(settings)
-    api_keys.require_any()
+    if not starting.is_checked_by_parent():
+        starting.require(Kind.WEB)
+    return create_app(load_settings())
 
 
 try:
     app = _start()
 except SettingsError as error:
-    sys.stderr.write(f"patchproof: {error}\n")
+    starting.tell(error)
     raise SystemExit(_EXIT_CODE) from None
 
 # What was made so far stays: collections that walk it again and again cost a tenth of each request.

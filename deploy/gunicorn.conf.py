@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +87,18 @@ logconfig_dict: dict[str, Any] = {
 
 
 def on_starting(_server: Arbiter) -> None:
-    """Empties the directory of the counters: those of an earlier start would be counted again."""
+    """Ends the start where a need is not met; forgets the counters of an earlier one.
+
+    Asked here, once: a worker that takes another's place in an outage of the signer serves what can
+    be served. In a process of its own, so that this one stays small and can load a new release.
+    """
+    done = subprocess.run([sys.executable, "-m", "app.starting", "web"], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    os.environ["PATCHPROOF_CHECKED_BY"] = str(os.getpid())
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if directory:
+        # Counted twice they would be, if they stayed.
         _empty(Path(directory))
 
 

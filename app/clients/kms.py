@@ -151,9 +151,16 @@ class KmsClient:
         )
         return signatures
 
-    def get_public_key(self, key_identifier: str) -> PublicKey | None:
+    def get_public_key(
+        self, key_identifier: str, *, budget_seconds: float | None = None
+    ) -> PublicKey | None:
         """Return the public key of a name, or None when the signer has no such key."""
-        answer = self._signer.call("GET", "/pubkey", params={"keyIdentifier": key_identifier})
+        answer = self._signer.call(
+            "GET",
+            "/pubkey",
+            params={"keyIdentifier": key_identifier},
+            budget_seconds=budget_seconds,
+        )
         if answer.status == 404 and not answer.is_markup:
             return None
         fields = _fields(answer, "public key")

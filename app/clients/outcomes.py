@@ -63,5 +63,9 @@ class UnexpectedAnswerError(ServiceUnavailableError):
     """The service answered with something that can't be right; callers change nothing on it."""
 
 
+class WrongNetworkError(UnexpectedAnswerError):
+    """The service answers for another chain than ours."""
+
+
 class AuthenticationRefusedError(ServiceUnavailableError):
     """The service refused our key (401 or 403); an operator has to act."""

@@ -28,6 +28,7 @@ from app.clients.outcomes import (
     BroadcastStatus,
     ServiceUnavailableError,
     UnexpectedAnswerError,
+    WrongNetworkError,
 )
 from app.clients.transport import (
     CallPolicy,
@@ -159,12 +160,12 @@ class WhatsOnChainClient:
             raise UnexpectedAnswerError(SERVICE, "the header is of another block")
         return found
 
-    def get_chain_info(self) -> ChainInfo:
-        """Return the tip; raise UnexpectedAnswerError when the service is on another network."""
-        answer = self._transport.call("GET", "/chain/info")
+    def get_chain_info(self, *, budget_seconds: float | None = None) -> ChainInfo:
+        """Return the tip; raise WrongNetworkError when the service is on another network."""
+        answer = self._transport.call("GET", "/chain/info", budget_seconds=budget_seconds)
         info = answers.parse_chain_info(parse_json(SERVICE, answer))
         if info.chain not in self._chain_names:
-            raise UnexpectedAnswerError(SERVICE, f"the service is on chain {info.chain[:20]!r}")
+            raise WrongNetworkError(SERVICE, f"the service is on chain {info.chain[:20]!r}")
         return info
 
     def list_unspent(self, address: str) -> list[UnspentOutput]:

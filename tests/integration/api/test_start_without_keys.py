@@ -98,19 +98,11 @@ def test_keys_that_have_ended_are_none(environ: Environ, monkeypatch: pytest.Mon
     assert (done.returncode, done.stderr) == (1, SENTENCE + "\n")
 
 
-def test_the_key_of_the_environment_needs_no_database(environ: Environ) -> None:
-    done = start(environ | {"API_KEY": "k" * 32, "MONGODB_URI": "mongodb://u:p@127.0.0.1:1/"})
+def test_the_key_of_the_environment_is_enough(environ: Environ) -> None:
+    done = start(environ | {"API_KEY": "k" * 32})
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_database_that_is_away_is_waited_for(environ: Environ) -> None:
-    away = {"MONGODB_URI": f"mongodb://{USER}:{PASSWORD}@127.0.0.1:1/?directConnection=true"}
-    done = start(environ | away | {"DB_SERVER_SELECTION_TIMEOUT_MS": "50"})
-    assert done.returncode == 0
-    assert "the database does not tell whether there is an API key" in done.stderr
-    assert PASSWORD not in done.stderr
-
-
-def test_elsewhere_than_in_production_nobody_is_asked(environ: Environ) -> None:
-    done = start(environ | {"APP_ENV": "development", "MONGODB_URI": "mongodb://127.0.0.1:1/"})
+def test_elsewhere_than_in_production_none_is_needed(environ: Environ) -> None:
+    done = start(environ | {"APP_ENV": "development"})
     assert (done.returncode, done.stderr) == (0, "")
