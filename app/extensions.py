@@ -21,7 +21,6 @@ from app.clients.broadcasting import Broadcaster, BroadcastService
 from app.clients.circuit import Circuit
 from app.clients.kms import KmsClient
 from app.clients.mail import GuardedMail, MailClient, MailFolder, SmtpClient, SmtpServer, Tls
-from app.clients.marks import Marks
 from app.clients.pacing import SharedPacer
 from app.clients.sharing import RedisGuard
 from app.clients.whatsonchain import WhatsOnChainClient
@@ -68,8 +67,6 @@ class Extensions:
     database: MongoClient[dict[str, Any]]
     redis: redis.Redis
     limits_guard: RedisGuard
-    # API keys that were accepted of late.
-    good_keys: Marks
     chain: WhatsOnChainClient
     broadcaster: Broadcaster
     kms: KmsClient
@@ -87,17 +84,15 @@ def init(settings: Settings) -> Extensions:
     mongoengine.disconnect_all()
     shared = redis_client(settings)
     chain = _chain_client(settings, shared)
-    limits_guard = RedisGuard(
-        "rate limits",
-        meanwhile="keep logins closed and let everything else pass",
-        rest_seconds=LIMITS_REST_SECONDS,
-    )
     current = Extensions(
         settings=settings,
         database=_connect_database(settings),
         redis=shared,
-        limits_guard=limits_guard,
-        good_keys=Marks(shared, limits_guard),
+        limits_guard=RedisGuard(
+            "rate limits",
+            meanwhile="keep logins closed and let everything else pass",
+            rest_seconds=LIMITS_REST_SECONDS,
+        ),
         chain=chain,
         broadcaster=_broadcaster(settings, chain, shared),
         kms=_kms_client(settings),

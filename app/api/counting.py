@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn, ParamSpec, TypeVar, cast
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
+from redis import Redis
 
 from app import extensions
 from app.api.callers import api_key_given, client_network, digest
-from app.api.limits import DOOR, Counted, Limit, declared_by
+from app.api.limits import DOOR, Counted, Limit, of_route
 from app.api.windows import SCHEME, Window, WindowStorage, windows_asked
 from app.errors import RateLimitedError
 
@@ -59,8 +60,7 @@ def finish(response: Response) -> Response:
     """Counts what only the answer shows, and tells the caller where they stand."""
     if response.status_code < 400:
         _give_back_places_of_failures()
-    if g.get("api_key") is not None:
-        extensions.get().good_keys.put(_good_key_mark(), _GOOD_KEY_SECONDS)
+    _note_key(response)
     _add_headers(response)
     return response
 
@@ -78,13 +78,8 @@ def _at_door(limit: Limit) -> ApplicationLimit:
 
 def _rate_at_door(limit: Limit) -> str:
     """The limit as the library reads it, or nothing where the route does not name it."""
-    is_declared = request.method != "OPTIONS" and limit in _declared()
+    is_declared = request.method != "OPTIONS" and limit in of_route()
     return limit.rate() if is_declared else ""
-
-
-def _declared() -> Sequence[Limit]:
-    view = current_app.view_functions.get(request.endpoint or "")
-    return () if view is None else declared_by(view)
 
 
 def _refuse(breached: RequestLimit) -> NoReturn:
@@ -98,7 +93,7 @@ def _refuse(breached: RequestLimit) -> NoReturn:
 
 
 def _give_back_places_of_failures() -> None:
-    names = {limit.name for limit in _declared() if limit.counted is Counted.FAILURES}
+    names = {limit.name for limit in of_route() if limit.counted is Counted.FAILURES}
     if names:
         asked = limiter.current_limits
         _storage().give_back([each.key for each in asked if names.intersection(each.request_args)])
@@ -109,11 +104,25 @@ def _is_refusal(response: Response) -> bool:
 
 
 def _is_good_key() -> bool:
-    return bool(api_key_given()) and extensions.get().good_keys.has(_good_key_mark())
+    """Whether the key given was good a day ago or later, if Redis can tell; its day begins anew."""
+    if not api_key_given():
+        return False
+    g.is_good_key = bool(_ask_of_key(lambda redis, mark: redis.expire(mark, _GOOD_KEY_SECONDS)))
+    return bool(g.is_good_key)
 
 
-def _good_key_mark() -> str:
-    return f"rl:good-key:{digest(api_key_given())}"
+def _note_key(response: Response) -> None:
+    """Remembers a key that was accepted, and forgets one that is good no more."""
+    is_known = g.get("is_good_key", False)
+    if is_known and _is_refusal(response):
+        _ask_of_key(lambda redis, mark: redis.delete(mark))
+    elif g.get("api_key") is not None and not is_known:
+        _ask_of_key(lambda redis, mark: redis.set(mark, 1, ex=_GOOD_KEY_SECONDS))
+
+
+def _ask_of_key(question: Callable[[Redis, str], object]) -> object:
+    current, mark = extensions.get(), f"rl:good-key:{digest(api_key_given())}"
+    return current.limits_guard.ask(lambda: question(current.redis, mark), lambda: None)
 
 
 def _add_headers(response: Response) -> None:

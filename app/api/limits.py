@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
-from flask import g
+from flask import current_app, g, request
 
 from app import extensions
 from app.api.callers import authenticated_client, client_network, digest
@@ -141,3 +141,9 @@ def declared_by(view: Callable[..., Any]) -> Sequence[Limit]:
     """The limits that a view was declared with."""
     limits: Sequence[Limit] = getattr(view, "limits", ())
     return limits
+
+
+def of_route() -> Sequence[Limit]:
+    """The limits of the route that was asked for; none where there is no such route."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return () if view is None else declared_by(view)

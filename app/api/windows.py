@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import current_app, g, request
+from flask import g
 from limits.storage import RedisStorage
 
-from app.api.limits import declared_by
+from app.api.limits import of_route
 from app.clients.sharing import RedisGuard
 from app.errors import UnavailableError
 
@@ -141,8 +141,7 @@ def windows_asked() -> dict[str, Window]:
 
 def _go_on_without() -> None:
     """Lets the request pass if its route has open limits only."""
-    view = current_app.view_functions[request.endpoint or ""]
-    if any(limit.is_closed for limit in declared_by(view)):
+    if any(limit.is_closed for limit in of_route()):
         raise UnavailableError(
             "a part of the service is away; the same request may work later",
             retry_after_seconds=_OUTAGE_RETRY_SECONDS,

@@ -149,7 +149,8 @@ def test_no_address_user_or_email_stands_in_redis(start: Start, connection: redi
 
 def test_every_limit_is_one_round_trip(start: Start, round_trips: list[str]) -> None:
     probes = start()
-    begin(probes)
+    # Redis knows the scripts from here on.
+    probes.submit(RIGHT_CODE)
     round_trips.clear()
     begin(probes)
     assert len(round_trips) == 2
@@ -374,6 +375,35 @@ def test_a_good_key_is_remembered_by_every_worker(start: Start) -> None:
         another.write(f"guess-{number}")
 
     assert another.write().status_code == 200
+
+
+def test_a_key_is_marked_once_and_its_mark_renewed_with_every_use(
+    start: Start, connection: redis.Redis, round_trips: list[str]
+) -> None:
+    probes = start()
+    probes.write()
+    (mark,) = connection.scan_iter("rl:good-key:*")
+    connection.expire(mark, 100)
+    round_trips.clear()
+
+    probes.write()
+
+    # The mark and the place.
+    assert len(round_trips) == 2
+    assert connection.ttl(mark) > 80_000
+
+
+def test_a_key_that_is_good_no_more_is_a_guess_from_its_first_refusal(
+    start: Start, connection: redis.Redis
+) -> None:
+    former = start()
+    former.write()
+    probes = start(REFUSED_KEY_MAX="3", API_KEY="x" * 40)
+
+    answers = [probes.write(former.key) for _ in range(6)]
+
+    assert statuses(answers) == [401] * 4 + [429] * 2
+    assert not list(connection.scan_iter("rl:good-key:*"))
 
 
 def test_a_client_is_limited_by_its_key_wherever_it_is(start: Start) -> None:

@@ -13,7 +13,6 @@ import redis
 from flask import Flask
 
 from app.api.windows import SCHEME, Window, WindowStorage, windows_asked
-from app.clients.marks import Marks
 from app.clients.sharing import RedisGuard
 
 MINUTE = 60_000
@@ -228,15 +227,3 @@ def test_any_number_of_places_is_given_back_in_one_round_trip(
     # The script is known by now.
     assert len(round_trips) == 1
     assert [connection.get(f"rl:{key}") for key in keys] == ["0"] * 5
-
-
-def test_a_mark_is_kept_and_renewed_now_and_then(connection: redis.Redis) -> None:
-    marks = Marks(connection, guard())
-    assert not marks.has("rl:test:mark")
-
-    marks.put("rl:test:mark", 1000)
-    assert marks.has("rl:test:mark")
-
-    connection.delete("rl:test:mark")
-    marks.put("rl:test:mark", 1000)
-    assert not marks.has("rl:test:mark")
