@@ -150,3 +150,20 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     )
     said = [line for line in done.stderr.splitlines() if str(tmp_path) in line]
     assert (done.returncode, said) == (0, []), done.stderr
+
+
+def test_the_journal_keeps_what_is_said_within_bounds() -> None:
+    lines = (ROOT / "deploy" / "journald" / "patchproof.conf").read_text().splitlines()
+    assert "[Journal]" in lines
+    settings = dict(line.split("=", 1) for line in lines if line[:1].isalpha())
+    assert settings["Storage"] == "persistent"
+    assert {"SystemMaxUse", "MaxRetentionSec", "RateLimitBurst"} <= settings.keys()
+
+
+def test_the_logs_of_the_proxy_are_rotated_each_by_one_file() -> None:
+    text = (ROOT / "deploy" / "logrotate" / "patchproof").read_text()
+    rendered = (ROOT / "nginx" / "render.sh").read_text()
+    rotated = re.findall(r"(?m)^(/\S+) \{$", text)
+    written = re.findall(r"/var/log/nginx/[a-z.]+", rendered)
+    # Debian's own file has *.log.
+    assert rotated == [path for path in written if not path.endswith(".log")]
