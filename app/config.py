@@ -414,7 +414,7 @@ _LEADING_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}")
 _DATABASE_WITH_CREDENTIALS = re.compile(r"mongodb(\+srv)?://[^/@]+:[^/@]+@")
 BROADCASTER_NAMES = frozenset({"whatsonchain", "arc"})
 
-# Documented for the older system but read by nothing there or here.
+# Of the older system, and read by nothing here; some of them by nothing there.
 IGNORED_SETTINGS = frozenset(
     {
         "SVD_M_TTL_SEC",
@@ -435,8 +435,22 @@ IGNORED_SETTINGS = frozenset(
         "INTERNAL_SIGNER_ENABLED",
         "SIGNER_PRIV_WIF",
         "SVD_SERVER_PMS_WIF",
+        "PORT",
+        "BIND",
+        "MONGODB_DB",
+        "REDIS_ENDPOINT",
+        "REDIS_CONNECTION_STRING",
+        "REDIS_HOST",
+        "REDIS_PORT",
+        "SVD_USE_KMS",
+        "RECOVER_FAILED_BROADCASTS",
+        "RECOVER_MAX_REQUEUES",
+        "BULL_QUEUES",
     }
 )
+
+# Names by which the older system read the same.
+_OLDER_NAMES = {"REDIS_URL": ("REDIS_CONNECTION_STRING", "REDIS_ENDPOINT")}
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -445,12 +459,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Raises:
         SettingsError: with one line that names every missing or bad setting.
     """
-    values, unread = _read_environment(os.environ if environ is None else environ)
+    environ = os.environ if environ is None else environ
+    values, unread = _read_environment(environ)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         told = {name.upper() for name in unread}
-        raise SettingsError(_describe([*unread.values(), *_problems(error, told)])) from None
+        problems = _problems(error, told, environ)
+        raise SettingsError(_describe([*unread.values(), *problems])) from None
     if unread:
         raise SettingsError(_describe(list(unread.values())))
     return settings
@@ -474,10 +490,17 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, str], dict[
             unread[name] = f"{name.upper()} and {name.upper()}_FILE are both set: keep one"
             continue
         try:
-            values[name] = Path(path).read_text(encoding="utf-8").strip()
+            values[name] = _read_file(Path(path))
         except (OSError, UnicodeDecodeError) as error:
             unread[name] = f"{name.upper()}_FILE can't be read: {error}"
     return values, unread
+
+
+def _read_file(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        # A pipe may never say anything.
+        raise OSError(f"{path} is no file")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _known_names() -> list[str]:
@@ -490,13 +513,14 @@ def _known_names() -> list[str]:
     return names
 
 
-def _problems(error: ValidationError, told: set[str]) -> list[str]:
+def _problems(error: ValidationError, told: set[str], environ: Mapping[str, str]) -> list[str]:
     problems = []
     for problem in error.errors(include_input=False, include_url=False):
         name = str(problem["loc"][0]).upper()
         reason = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "missing":
-            reason = "is missing"
+            older = [each for each in _OLDER_NAMES.get(name, ()) if environ.get(each)]
+            reason = f"is missing (rename {older[0]})" if older else "is missing"
         if name not in told:
             problems.append(f"{name} {reason}")
     return problems

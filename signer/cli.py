@@ -8,10 +8,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from app.bitcoin import self_test
 from app.bitcoin.addresses import Network
 from app.bitcoin.keys import PrivateKey
 from signer import keystore, server, settings
-from signer.errors import KeyRefusedError, SignerError
+from signer.errors import InstallationError, KeyRefusedError, SignerError
 from signer.keyring import Purpose, SignerKey, read_private_key
 from signer.logs import configure_logging
 from signer.web import create_app
@@ -47,6 +48,7 @@ Exit codes:
   5  wrong passphrase, or the keystore has been edited
   6  the key cannot be added
   7  the address cannot be listened on
+  8  the installation signs wrongly
 """
 
 
@@ -143,6 +145,7 @@ def serve() -> None:
     Example:
       KMS_API_KEY_FILE=/etc/patchproof-signer/api-key python -m signer serve
     """
+    _test_installation()
     path, network = settings.keystore_path(os.environ), settings.network(os.environ)
     serving = settings.serve_settings(os.environ)
     server.protect_memory()
@@ -152,6 +155,15 @@ def serve() -> None:
     configure_logging()
     listener = server.open_listener(serving.bind, serving.port)
     server.run(create_app(keyring, serving.api_key, network), listener)
+
+
+def _test_installation() -> None:
+    defects = self_test.find_defects()
+    if defects:
+        raise InstallationError(
+            f"The Bitcoin code of this installation gives a wrong {' and '.join(defects)} for a "
+            "known vector: install the release anew with the packages that it pins."
+        )
 
 
 def _describe(key: SignerKey, network: Network) -> dict[str, Any]:

@@ -11,12 +11,19 @@ class ExitCode(IntEnum):
     PASSPHRASE = 5
     KEY = 6
     LISTEN = 7
+    INSTALLATION = 8
 
 
 class SignerError(Exception):
     """A command cannot go on; the message is one sentence for the operator, without secrets."""
 
     exit_code = ExitCode.CONFIGURATION
+
+
+class InstallationError(SignerError):
+    """The code that signs is not what it must be."""
+
+    exit_code = ExitCode.INSTALLATION
 
 
 class ConfigurationError(SignerError):

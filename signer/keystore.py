@@ -62,6 +62,9 @@ def _from_plaintext(plaintext: bytes) -> KeyRing:
 
 
 def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        # A pipe may never say anything.
+        raise KeystoreError(f"{path} is no file: SIGNER_KEYSTORE names the keystore.")
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())

@@ -45,7 +45,8 @@ class SignerServer(BaseApplication):  # type: ignore[misc]
             "worker_class": "gthread",
             "threads": 4,
             "keepalive": 75,
-            "graceful_timeout": 1,
+            # A batch under way is signed to its end; idle connections are closed at once.
+            "graceful_timeout": 20,
             "proc_name": "patchproof-signer",
             "logger_class": JsonLogger,
             # It would let other programs steer the signer.

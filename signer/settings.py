@@ -94,6 +94,9 @@ def _take_secret(environment: Environment, name: str) -> str | None:
 
 
 def _read_secret_file(name: str, path: Path) -> str:
+    if path.exists() and not path.is_file():
+        # A pipe may never say anything.
+        raise ConfigurationError(f"{name}_FILE cannot be read: it is no file.")
     try:
         text = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except (OSError, ValueError) as error:

@@ -215,8 +215,10 @@ def test_name_and_name_file_together_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bytes"
     path.write_bytes(b"\xff\xfe")
+    silent = tmp_path / "silent"
+    os.mkfifo(silent)
 
-    for bad in (str(tmp_path / "nothing"), str(path), str(tmp_path)):
+    for bad in (str(tmp_path / "nothing"), str(path), str(tmp_path), str(silent)):
         problem = problem_of(environ(KMS_API_KEY=None, KMS_API_KEY_FILE=bad, JWT_SECRET=None))
         assert "KMS_API_KEY_FILE can't be read" in problem
         assert "KMS_API_KEY is missing" not in problem
