@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from pymongo.errors import OperationFailure
@@ -20,7 +21,9 @@ from app.commands._console import (
     with_services,
 )
 from app.models.indexes import IndexComparison
-from app.services import migrating
+from app.services import backups, chain_repair, migrating
+from app.services.chain_repair import Comparison
+from app.services.invariants import Report
 from app.services.migrating import MigrationReport, MigrationStatus
 
 R = TypeVar("R")
@@ -168,3 +171,132 @@ def _print_indexes(found: IndexComparison) -> None:
     show_rows("Indexes", ("index", "state"), rows)
     if not rows:
         click.echo("All indexes are there.")
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--snapshot", is_flag=True, help="Refuse where the server can't read all of it at one moment."
+)
+@as_json_option
+@with_services
+def dump(file: Path, *, snapshot: bool, as_json: bool) -> None:
+    """Write the whole database into a new FILE, compressed, with a checksum, for you alone to read.
+
+    Beside the running service. A replica set gives all of it as it was at one moment; else what
+    changes meanwhile may be in it by half, which `db compare --repair` mends after restoring.
+    """
+    with progress(as_json=as_json) as report:
+        made = backups.dump(file, needs_snapshot=snapshot, on_progress=report)
+    values = asdict(made.manifest)
+    rows = values.pop("rows")
+    values |= {"file": made.path, "bytes": made.bytes, "changed_meanwhile": made.changed_meanwhile}
+    show("Dumped", {**values, "rows": rows if as_json else sum(rows.values())}, as_json=as_json)
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--drop", is_flag=True, help="Delete everything that is in the database before.")
+@click.option("--yes", is_flag=True, help="Don't ask whether to delete it.")
+@as_json_option
+@with_services
+def restore(file: Path, *, drop: bool, yes: bool, as_json: bool) -> None:
+    """Put a dump into the empty database that the settings name.
+
+    Stop web, workers and beat before. The whole file is checked before anything is changed.
+    Nothing of what is restored is taken up until `db compare --repair` has asked the chain what
+    has happened since.
+    """
+    if drop and not yes:
+        name = extensions.get().settings.db_name
+        typed = click.prompt(
+            f"This deletes the database. Type its name, {name}, to go on", err=True
+        )
+        if typed != name:
+            raise CommandError("that is another name: nothing was changed", ExitCode.REFUSED)
+    with progress(as_json=as_json) as report:
+        restored = backups.restore(file, drops=drop, on_progress=report)
+    rows = dict(restored.rows)
+    values = {
+        "created_at": restored.created_at,
+        "release": restored.release,
+        "is_snapshot": restored.is_snapshot,
+        "rows": rows if as_json else sum(rows.values()),
+        "next": "manage.py db migrate, then manage.py db compare --repair",
+    }
+    show("Restored", values, as_json=as_json)
+
+
+@db.command()
+@as_json_option
+@with_services
+def hold(*, as_json: bool) -> None:
+    """After another tool, as mongorestore, has restored: take nothing up before `db compare`.
+
+    Stop web, workers and beat before. Outputs wait for a sync, and nothing that waits is due.
+    """
+    backups.hold()
+    show(
+        "Held",
+        {"next": "manage.py db migrate, then manage.py db compare --repair"},
+        as_json=as_json,
+    )
+
+
+@db.command()
+@click.option(
+    "--repair", "repairs", is_flag=True, help="Take over what the chain shows, and sync the pool."
+)
+@click.option(
+    "--accept-uncertain",
+    is_flag=True,
+    help="With --repair: let go also of registrations that an unknown batch may carry.",
+)
+@as_json_option
+@with_services
+def compare(*, repairs: bool, accept_uncertain: bool, as_json: bool) -> None:
+    """Compare what is stored with the chain: transactions, pool, heads, what only the chain has.
+
+    With --repair, which a restored database needs: what happened after its dump is taken over where
+    the chain shows it, and what was held back is let go. Exit code 1 while something differs.
+    """
+    with progress(as_json=as_json) as report:
+        if repairs:
+            done = chain_repair.repair(accepts_uncertain=accept_uncertain, on_progress=report)
+            found, invariants, is_good = done.found, done.invariants, done.is_open
+            extra = {
+                "taken_over": list(done.taken_over),
+                "sync": asdict(done.sync),
+                "released": done.released,
+                "is_open": done.is_open,
+            }
+            is_good = is_good and not found.lost and invariants.is_clean
+        else:
+            found, extra = chain_repair.compare(on_progress=report), {}
+            invariants, is_good = found.invariants, found.is_clean
+    values = {"ok": is_good, **asdict(found), **extra, "invariants": asdict(invariants)}
+    if as_json:
+        show("Comparison", values, as_json=True)
+    else:
+        _print_comparison(found, extra, invariants)
+    raise SystemExit(int(ExitCode.DONE if is_good else ExitCode.FAILED))
+
+
+def _print_comparison(found: Comparison, extra: Mapping[str, Any], now: Report) -> None:
+    summary = {
+        "restored_at": found.restored_at,
+        "asked_the_chain_about": found.asked,
+        "not_on_the_chain,_sent_again": len(found.not_on_chain),
+        "on_the_chain,_not_taken_over": len(found.behind),
+        "on_the_chain,_not_in_the_database": len(found.unknown),
+        "records_that_those_carry": len(found.carried),
+        "records_that_are_lost": len(found.lost),
+        "registrations_that_a_lost_batch_may_carry": len(found.uncertain),
+        **{name: value for name, value in extra.items() if name in ("released", "is_open")},
+        "broken_invariants": len(now.violations),
+    }
+    show("Database and chain", summary, as_json=False)
+    rows = [(each.txid, each.kind, each.uid_tag_id) for each in found.lost]
+    show_rows("On the chain, and in no dump", ("transaction", "kind", "patch moved"), rows)
+    for violation in now.violations:
+        click.echo(f"{violation.rule}: {violation.detail} ({', '.join(violation.ids)})")

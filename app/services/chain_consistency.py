@@ -55,7 +55,7 @@ def find_differences() -> Iterator[Problem]:
     unsettled = list(
         _list_transactions({"status": TransactionStatus.ACCEPTED.value, "settled_at": None})
     )
-    books.listed = _list_chain(_addresses())
+    books.listed = _list_chain(addresses())
     _take_in(books, _known(under_way, is_known=True))
     _take_in(books, unsettled)
     if books.missing or books.surplus:
@@ -84,7 +84,7 @@ def _open_coins() -> dict[str, int]:
     return {row["_id"]: row["satoshis"] for row in stream(Utxo, condition, ("satoshis",))}
 
 
-def _addresses() -> list[str]:
+def addresses() -> list[str]:
     """The funding address and every other that we hold something at."""
     held_at = Utxo.objects(status__nin=list(UTXO_GONE)).distinct("address")
     return sorted({extensions.get().settings.utxo_funding_address, *held_at})

@@ -90,7 +90,7 @@ def sign_versions(wanted: Mapping[ObjectId, Transaction]) -> dict[ObjectId, Vers
         transaction_id: VersionField(
             txid=transaction.txid,
             raw_tx=transaction.to_bytes(),
-            outputs=_outputs_of_ours(transaction),
+            outputs=outputs_of_ours(transaction),
             fee_satoshis=transaction.fee_satoshis,
             size_bytes=transaction.size,
         )
@@ -159,7 +159,7 @@ def _document(draft: Draft, transaction: Transaction) -> ChainTransaction:
         txid=transaction.txid,
         raw_tx=transaction.to_bytes(),
         inputs=[_input(coin) for coin in draft.coins],
-        outputs=_outputs_of_ours(transaction),
+        outputs=outputs_of_ours(transaction),
         records=list(draft.records),
         fee_satoshis=transaction.fee_satoshis,
         size_bytes=transaction.size,
@@ -173,7 +173,7 @@ def _input(coin: Utxo) -> InputField:
     )
 
 
-def _outputs_of_ours(transaction: Transaction) -> list[OutputField]:
+def outputs_of_ours(transaction: Transaction) -> list[OutputField]:
     settings = extensions.get().settings
     funding = parse_address(settings.utxo_funding_address, settings.woc_network)
     ours = []

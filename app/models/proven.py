@@ -1,0 +1,70 @@
+"""Brings rows up to what the chain shows of our own transactions, for a database that came out of a
+dump: what happened after it is not in it.
+
+Statuses move along the same events as ever; what differs is on whose word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bson import ObjectId
+
+from app.domain.clock import utc_now
+from app.domain.states import RecordEvent, RecordStatus, UtxoEvent, UtxoStatus
+from app.models.record import AuthenticationRecord
+from app.models.transaction import ChainTransaction
+from app.models.utxo import Utxo
+
+_ANCHOR = ("head", "txid", "digest", "issuer_signature", "issuer_pubkey")
+
+
+def doubt_outputs() -> int:
+    """Sets every output aside that is free, or locked for a moment, until a sync has seen it."""
+    unheld = Utxo.objects(status=UtxoStatus.LOCKED.value, held__ne=True)
+    unlock = {"set__held": False, "unset__lock_id": True, "unset__locked_at": True}
+    return int(unheld.transition(UtxoEvent.SUSPECTED, **unlock)) + int(
+        Utxo.objects(lock_id=None).transition(UtxoEvent.UNSEEN)
+    )
+
+
+def spend(spends: Iterable[tuple[str, ObjectId, str]]) -> int:
+    """Marks outputs spent that the chain shows spent by transactions of ours, whoever locked them.
+
+    Each is (outpoint, id of the transaction, its txid).
+    """
+    return Utxo.transition_each(
+        UtxoEvent.SPENT_ELSEWHERE,
+        (
+            ({"_id": point}, {"$set": {"spent_txid": txid, "lock_id": owner, "held": True}})
+            for point, owner, txid in spends
+        ),
+    )
+
+
+def bind(transactions: Sequence[ChainTransaction]) -> set[ObjectId]:
+    """Binds records that have not ended to the transactions on the chain that carry them.
+
+    Whatever else they were claimed for. Answers the ids of those that are bound now.
+    """
+    AuthenticationRecord.transition_each(
+        RecordEvent.RETURNED,
+        (
+            (
+                {"_id": record.record_id, "transaction_id": {"$ne": transaction.id}},
+                {
+                    "$set": {"transaction_id": transaction.id, "claimed_at": utc_now()},
+                    "$unset": dict.fromkeys(_ANCHOR, 1),
+                },
+            )
+            for transaction in transactions
+            for record in transaction.records
+        ),
+    )
+    return AuthenticationRecord.commit_each(transactions)
+
+
+def list_unanchored() -> list[AuthenticationRecord]:
+    """Lists records that have not ended."""
+    waiting = [RecordStatus.PENDING.value, RecordStatus.ANCHORING.value]
+    return list(AuthenticationRecord.objects(status__in=waiting))
