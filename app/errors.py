@@ -302,6 +302,12 @@ class SignerUnavailableError(UnavailableError):
     code = "signer_unavailable"
 
 
+class BatchAbandonedError(UnavailableError):
+    """A batch can't reach the chain; its records wait again, and the next one may take them."""
+
+    code = "batch_abandoned"
+
+
 class LockLostError(UnavailableError):
     """The lock went to somebody else, or may have: the work stopped before its next write."""
 

@@ -16,6 +16,9 @@ from app.api.errors import answer_error
 from app.api.routing import route
 from app.api.schemas.admin import (
     AdminFailure,
+    BatchAnswer,
+    BatchBody,
+    BatchQuery,
     InvariantsAnswer,
     MaintenanceAnswer,
     MaintenanceBody,
@@ -23,8 +26,8 @@ from app.api.schemas.admin import (
 )
 from app.clients.outcomes import ClientError
 from app.errors import UnavailableError
+from app.services import batches, knobs, pool_health, pool_split, pool_sweep, pool_sync, pool_upkeep
 from app.services import invariants as invariants_service
-from app.services import knobs, pool_health, pool_split, pool_sweep, pool_sync, pool_upkeep
 from app.services.fuel_gauge import FuelGauge
 from app.services.pool_health import PoolHealth
 from app.services.pool_split import SplitOutcome, SplitReport
@@ -100,6 +103,30 @@ def utxo_maintenance(body: MaintenanceBody) -> Response:
     The same as `/v1/admin/utxo-maintain`.
     """
     return _maintain(body)
+
+
+@route(
+    admin,
+    "POST",
+    "/batch-anchor",
+    authentication=ADMIN_KEY,
+    responses={200: BatchAnswer, 202: BatchAnswer, 409: AdminFailure, **_FAILURES},
+    may_be_empty=True,
+)
+def batch_anchor(query: BatchQuery, body: BatchBody) -> Response:
+    """Anchor registrations that wait in one transaction
+
+    One call at a time across all hosts: 409 while another runs. `limit` is in the body or in the
+    query, the body's counts. 200 where the records are confirmed, and where none waits; 202 where
+    the transaction is stored and on its way, and the rest follows without another call.
+    """
+    limit = body.limit or query.limit or batches.DEFAULT_RECORDS
+    done = batches.anchor_waiting(limit)
+    if done.txid is None:
+        message = "no registration waits"
+        return answer({"success": True, "message": message, "processed": 0})
+    carried = {"txid": done.txid, "processed": done.processed, "updated": done.updated}
+    return answer({"success": True, **carried}, 200 if done.is_settled else 202)
 
 
 @route(

@@ -129,6 +129,8 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
                 "issuerSignatureValid": True,
                 "movedBy": "registration",
                 "onChainTxid": _TXID,
+                "anchorTxid": _TXID,
+                "batch": None,
                 "metadata_sha256": _METADATA_HASH,
                 "blockHeight": 850000,
                 "confirmations": 12,
@@ -303,6 +305,11 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
     "POST /v1/admin/utxo-maintain": _MAINTENANCE,
     "POST /v1/admin/utxo-maintenance": _MAINTENANCE,
+    "POST /v1/admin/batch-anchor": {
+        "request": {"limit": 1000},
+        "200": {"success": True, "txid": _TXID, "processed": 1000, "updated": 1000},
+        "202": {"success": True, "txid": _TXID, "processed": 1000, "updated": 0},
+    },
     "GET /v1/admin/invariants": {
         "200": {
             "ok": True,

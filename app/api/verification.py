@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
@@ -20,6 +23,7 @@ from app.api.schemas.verification import (
 )
 from app.errors import InvalidInputError, NotFoundError
 from app.services import verification as service
+from app.services.verification import BatchProof
 
 verification = APIBlueprint(
     "verification", __name__, url_prefix="/v1/patches", abp_tags=[Tag(name="Verification")]
@@ -50,7 +54,9 @@ def verify(path: UidPath) -> Response:
             "verificationDetails": {
                 "issuerSignatureValid": result.issuer_signature_valid,
                 "movedBy": result.moved_by,
-                "onChainTxid": result.on_chain_txid,
+                "onChainTxid": result.head,
+                "anchorTxid": result.anchor_txid,
+                "batch": None if result.batch is None else _batch(result.batch),
                 "metadata_sha256": result.metadata_sha256,
                 "blockHeight": result.block_height,
                 "confirmations": result.confirmations,
@@ -68,6 +74,15 @@ def verify(path: UidPath) -> Response:
             },
         }
     )
+
+
+def _batch(proof: BatchProof) -> Mapping[str, Any]:
+    return {
+        "merkleRoot": None if proof.merkle_root is None else proof.merkle_root.hex(),
+        "merklePath": [sibling.hex() for sibling in proof.place.siblings],
+        "leafIndex": proof.place.index,
+        "leafCount": proof.place.size,
+    }
 
 
 @verification.errorhandler(Exception)

@@ -18,25 +18,31 @@ from app.commands._console import (
     show_rows,
     with_services,
 )
+from app.errors import BatchAbandonedError, PoolEmptyError
+from app.services import batches
 from app.services import jobs as service
+from app.services.batches import BatchReport
 from app.services.jobs import Replay, Stuck
 
 HELP = """Records and transactions that wait, why, and how to move them on.
 
 Queues carry only wake-ups: what has to be done is in the database and the sweeper finds it there.
-So nothing here is needed in normal life. Nothing here builds a second transaction: what has bytes
-is sent again with the same bytes.
+So nothing here is needed in normal life, but batch-anchor where many records are to share one
+transaction. Nothing here builds a second transaction: what has bytes is sent again with the same
+bytes.
 
 \b
 Exit codes:
   0  done
   1  wrong settings, or a defect
-  2  nothing is stuck, or wrong usage
+  2  nothing is stuck or waits, or wrong usage
+  3  somebody else anchors a batch
   4  database, Redis or another service are away
   5  refused, with the reason
 
 \b
 In place of the older scripts:
+  batchAnchor.js --limit N          jobs batch-anchor --limit N
   jobs:check-failed                 jobs list-stuck --states failed   (here 0 when there are any)
   jobs:report-failed -q Q -n N      jobs list-stuck --limit N         (there is one list, no queues)
   jobs:report-failed --retry        jobs replay ID...
@@ -180,6 +186,49 @@ def fail(*, record_id: str, reason: str, as_json: bool) -> None:
     record = service.fail(record_id, reason.strip())
     values = {"id": str(record.id), "uid_tag_id": record.uid_tag_id, "status": record.status}
     show("Given up", values | {"reason": record.reason}, as_json=as_json)
+
+
+@jobs.command("batch-anchor")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(1, batches.MAX_RECORDS),
+    default=batches.DEFAULT_RECORDS,
+    show_default=True,
+    help="At most so many records.",
+)
+@as_json_option
+@with_services
+def batch_anchor(*, limit: int, as_json: bool) -> None:
+    """Anchor registrations that wait in one transaction, due or not.
+
+    It costs about as much however many there are. Each record keeps the path that proves it.
+    Transfers go alone. One call at a time, on all hosts together and with the admin route.
+
+    Exit code 0 when they are confirmed, 2 when none waits, 4 when the network has not answered:
+    then the transaction is stored and the sweeper sends it again. 5 when nothing in the pool pays
+    for it, or the network refused it; the records wait as before.
+
+    \b
+    Example:
+      manage.py jobs batch-anchor --limit 1000 --json | jq -r .txid
+    """
+    with progress(as_json=as_json) as report:
+        try:
+            done = batches.anchor_waiting(limit, on_progress=report)
+        except (PoolEmptyError, BatchAbandonedError) as error:
+            raise CommandError(error.message, ExitCode.REFUSED) from error
+    if done.txid is None and not as_json:
+        click.echo("no registration waits")
+    else:
+        show("Batch", done, as_json=as_json)
+    raise SystemExit(int(_batch_exit(done)))
+
+
+def _batch_exit(done: BatchReport) -> ExitCode:
+    if done.txid is None:
+        return ExitCode.NOTHING_TO_DO
+    return ExitCode.DONE if done.is_settled else ExitCode.SERVICE_AWAY
 
 
 def _as_values(stuck: Stuck) -> dict[str, object]:

@@ -14,12 +14,14 @@ from app.bitcoin.addresses import Network
 from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.keys import PublicKey
 from app.bitcoin.transactions import Transaction
+from app.domain.batch_tree import BatchPlace
 from app.domain.canonical import canonical_json, sha256_hex
 from app.domain.claims import Claim
 from app.domain.envelope import (
     Envelope,
     InvalidEnvelopeError,
     Kind,
+    batch_payload,
     commitment_payload,
     record_digest,
 )
@@ -47,6 +49,8 @@ class CustodyLink:
     """One record of the line with the transaction that anchors it, as they are stored.
 
     `inclusion` is None while the transaction is not mined, `salt` where something was erased.
+    `place` is where it stands in the batch that the transaction carries, None where that carries it
+    alone.
     """
 
     head: str
@@ -58,6 +62,7 @@ class CustodyLink:
     txid: str
     raw_tx: bytes | None
     inclusion: Inclusion | None
+    place: BatchPlace | None = None
 
     @property
     def prev_head(self) -> str | None:
@@ -153,10 +158,29 @@ def _is_anchored(link: CustodyLink) -> bool:
         ]
     except (BitcoinFormatError, InvalidEnvelopeError):
         return False
-    return transaction.txid == link.txid == link.head and any(
+    if transaction.txid != link.txid:
+        return False
+    if link.place is not None:
+        return _is_in_batch(link, link.place, envelopes)
+    return link.txid == link.head and any(
         envelope.kind is Kind(link.content.kind.value) and _is_carried(link, envelope.payload)
         for envelope in envelopes
     )
+
+
+def _is_in_batch(link: CustodyLink, place: BatchPlace, envelopes: Sequence[Envelope]) -> bool:
+    """Tells whether the path leads from the record's digest, its head, to the root on the chain.
+
+    Batches hold registrations only. What a transfer continues has to stay on the chain, in clear:
+    once its owner was erased nothing else would hold it in its line.
+    """
+    if link.content.kind is not RecordKind.REGISTRATION or link.head != link.digest:
+        return False
+    try:
+        payload = batch_payload(place.root(bytes.fromhex(link.digest)), place.size)
+    except ValueError:
+        return False
+    return any(each.kind is Kind.BATCH and each.payload == payload for each in envelopes)
 
 
 def _is_carried(link: CustodyLink, payload: bytes) -> bool:

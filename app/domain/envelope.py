@@ -68,10 +68,19 @@ def commitment_payload(
     return canonical_json(payload)
 
 
+def batch_payload(merkle_root: bytes, leaf_count: int) -> bytes:
+    """Return the canonical JSON that commits to a batch of records: root and number of leaves.
+
+    Both, since a path leads to the same root in trees of different sizes.
+    """
+    return canonical_json({"leaf_count": leaf_count, "merkle_root": merkle_root.hex()})
+
+
 class ChainForm(StrEnum):
-    """What the chain shows of a record."""
+    """What the chain shows of a record: of one in a batch no more than the root over all."""
 
     SALTED_DIGEST = "salted_digest"
+    BATCH_ROOT = "batch_root"
     IN_CLEAR = "in_clear"
 
 
@@ -82,10 +91,12 @@ def chain_form(raw_tx: bytes) -> ChainForm:
     """
     for output in Transaction.from_bytes(raw_tx).outputs:
         try:
-            payload = Envelope.from_locking_script(output.locking_script).payload
+            envelope = Envelope.from_locking_script(output.locking_script)
         except (BitcoinFormatError, InvalidEnvelopeError):
             continue
-        if b'"AUTHENTICATION_RECORD"' in payload:
+        if envelope.kind is Kind.BATCH:
+            return ChainForm.BATCH_ROOT
+        if b'"AUTHENTICATION_RECORD"' in envelope.payload:
             return ChainForm.IN_CLEAR
     return ChainForm.SALTED_DIGEST
 

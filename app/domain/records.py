@@ -9,6 +9,9 @@ from typing import Any
 
 from app.domain.messages import registration_message, transfer_endorsement_message
 
+# Random, so that what is hashed with it can't be guessed.
+SALT_BYTES = 16
+
 
 class RecordKind(StrEnum):
     REGISTRATION = "REGISTRATION"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 
 from mongoengine import DateTimeField, ObjectIdField, StringField
-from pymongo import UpdateOne
+from pymongo import DeleteOne, UpdateOne
 
 from app.domain.clock import utc_now
 from app.domain.records import RecordKind
@@ -51,21 +51,16 @@ class PatchState(StoredDocument):
             cls._get_collection().bulk_write(operations, ordered=False)
 
     @classmethod
-    def retreat(cls, record: AnchoredField, previous: AuthenticationRecord | None) -> None:
-        """Moves a head back from a record to the one before, or takes it away without one.
+    def retreat_each(
+        cls, records: Iterable[tuple[AnchoredField, AuthenticationRecord | None]]
+    ) -> None:
+        """Moves heads back from records to the ones before, or takes them away without one.
 
-        On condition that it still stands there; a repeat changes nothing.
+        Each on condition that it still stands there; a repeat changes nothing.
         """
-        here = cls.objects(uid_tag_id=record.uid_tag_id, head=record.head)
-        if previous is None:
-            here.delete()
-        else:
-            here.update_one(
-                set__head=previous.head,
-                set__owner=previous.owner,
-                set__record_id=previous.id,
-                set__updated_at=utc_now(),
-            )
+        operations = [_retreat(record, previous) for record, previous in records]
+        if operations:
+            cls._get_collection().bulk_write(operations, ordered=False)
 
 
 def _advance(record: AnchoredField) -> UpdateOne:
@@ -78,3 +73,16 @@ def _advance(record: AnchoredField) -> UpdateOne:
     if record.kind == RecordKind.REGISTRATION:
         return UpdateOne({"_id": record.uid_tag_id}, {"$setOnInsert": state}, upsert=True)
     return UpdateOne({"_id": record.uid_tag_id, "head": record.prev_head}, {"$set": state})
+
+
+def _retreat(record: AnchoredField, previous: AuthenticationRecord | None) -> UpdateOne | DeleteOne:
+    here = {"_id": record.uid_tag_id, "head": record.head}
+    if previous is None:
+        return DeleteOne(here)
+    state = {
+        "head": previous.head,
+        "owner": previous.owner,
+        "record_id": previous.id,
+        "updated_at": utc_now(),
+    }
+    return UpdateOne(here, {"$set": state})

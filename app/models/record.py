@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from bson import ObjectId
@@ -21,8 +22,17 @@ from mongoengine import (
 )
 from pymongo import UpdateOne
 
+from app.domain.batch_tree import BatchPlace
 from app.domain.clock import utc_now
-from app.domain.records import Custody, OwnerWord, Piece, PosClaim, RecordContent, RecordKind
+from app.domain.records import (
+    SALT_BYTES,
+    Custody,
+    OwnerWord,
+    Piece,
+    PosClaim,
+    RecordContent,
+    RecordKind,
+)
 from app.domain.states import RECORD_MOVES, RECORD_TERMINAL, RecordEvent, RecordStatus
 from app.models.base import StatefulDocument, StoredPart
 from app.models.transaction import AnchoredField, ChainTransaction
@@ -82,6 +92,22 @@ class CustodyField(StoredPart):
         return Custody(self.prev_txid, word, None if self.claim is None else self.claim.content)
 
 
+class BatchField(StoredPart):
+    """Where a record stands in the tree of the batch that carries it.
+
+    The proof, not what is proven: nothing of it is hashed, so that the record's digest stays.
+    """
+
+    index = IntField(required=True)
+    size = IntField(required=True)
+    path = BinaryField()
+
+    @property
+    def place(self) -> BatchPlace:
+        """The same; one of which parts are missing leads nowhere."""
+        return BatchPlace(self.index or 0, self.size or 0, bytes(self.path or b""))
+
+
 class AuthenticationRecord(StatefulDocument):
     """A record; immutable once confirmed.
 
@@ -103,13 +129,14 @@ class AuthenticationRecord(StatefulDocument):
     owner = StringField(required=True)
     ts = LongField(required=True)
     custody = EmbeddedDocumentField(CustodyField)
-    salt = BinaryField(required=True, max_bytes=16)
+    salt = BinaryField(required=True, max_bytes=SALT_BYTES)
 
     issuer_pubkey = StringField()
     issuer_signature = StringField()
     digest = StringField()
     head = StringField()
     txid = StringField()
+    batch = EmbeddedDocumentField(BatchField)
 
     active_key = StringField()
     idempotency_key = StringField()
@@ -306,6 +333,28 @@ class AuthenticationRecord(StatefulDocument):
         )
 
     @classmethod
+    def list_waiting(
+        cls, kind: RecordKind, now: datetime, limit: int
+    ) -> list[AuthenticationRecord]:
+        """Lists pending records of a kind that nobody has claimed, those first that are due first.
+
+        Due or not: what was tried and waits, for coins or for a signer, says a reason. Not yet due
+        and without one is what the request that has brought it is about to anchor itself.
+        """
+        is_tried_or_due = {"$or": [{"next_attempt_at": {"$lte": now}}, {"reason": {"$ne": None}}]}
+        return list(
+            cls.objects(
+                next_attempt_at__gt=_LONG_AGO,
+                status=RecordStatus.PENDING.value,
+                kind=kind.value,
+                transaction_id=None,
+                __raw__=is_tried_or_due,
+            )
+            .order_by("next_attempt_at")
+            .limit(limit)
+        )
+
+    @classmethod
     def list_old_claims(cls, now: datetime, claimed_before: datetime) -> list[AuthenticationRecord]:
         """Lists pending records whose claim is older than the lease."""
         return list(
@@ -352,6 +401,28 @@ class AuthenticationRecord(StatefulDocument):
         return claimed
 
     @classmethod
+    def claim_together(
+        cls, records: Sequence[AuthenticationRecord], transaction_id: ObjectId, now: datetime
+    ) -> list[AuthenticationRecord]:
+        """The same for one transaction that is to carry them all; answers those that were won."""
+        ids = [record.id for record in records]
+        claim = {"transaction_id": transaction_id, "claimed_at": now, "updated_at": now}
+        collection = cls._get_collection()
+        won = collection.update_many(
+            {"_id": {"$in": ids}, "status": RecordStatus.PENDING.value, "transaction_id": None},
+            {"$set": claim},
+        ).modified_count
+        claimed = list(records)
+        if won != len(ids):
+            mine = {"_id": {"$in": ids}, "transaction_id": transaction_id}
+            winners = {row["_id"] for row in collection.find(mine, {"_id": 1})}
+            claimed = [record for record in records if record.id in winners]
+        for record in claimed:
+            record.transaction_id = transaction_id
+            record.claimed_at = now
+        return claimed
+
+    @classmethod
     def commit_each(cls, transactions: Sequence[ChainTransaction]) -> set[ObjectId]:
         """Makes claims final; answers the ids of records that are bound to their transaction now.
 
@@ -361,9 +432,9 @@ class AuthenticationRecord(StatefulDocument):
         won = cls.transition_each(
             RecordEvent.COMMITTED,
             (
-                ({"_id": r.record_id, "transaction_id": t.id}, {"$set": _anchor(t, r)})
+                ({"_id": r.record_id, "transaction_id": t.id}, {"$set": anchor})
                 for t in transactions
-                for r in t.records
+                for r, anchor in _anchors(t)
             ),
         )
         if won == len(wanted):
@@ -388,10 +459,10 @@ class AuthenticationRecord(StatefulDocument):
                     "status": RecordStatus.ANCHORING.value,
                     "txid": {"$ne": t.txid},
                 },
-                {"$set": {**_anchor(t, r), "updated_at": utc_now()}},
+                {"$set": {**anchor, "updated_at": utc_now()}},
             )
             for t in transactions
-            for r in t.records
+            for r, anchor in _anchors(t)
         ]
         if not operations:
             return 0
@@ -486,10 +557,23 @@ class AuthenticationRecord(StatefulDocument):
         )
 
     @classmethod
-    def find_successor(cls, head: str) -> AuthenticationRecord | None:
-        """Finds the live transfer that continues a head."""
-        found: AuthenticationRecord | None = cls.objects(active_key=transfer_key(head)).first()
-        return found
+    def find_successors(cls, heads: Sequence[str]) -> dict[str, AuthenticationRecord]:
+        """Finds the live transfers that continue these heads, by the head."""
+        keys = {transfer_key(head): head for head in heads}
+        found = cls.objects(active_key__in=list(keys)) if keys else ()
+        return {keys[record.active_key]: record for record in found}
+
+    @classmethod
+    def list_carried(cls, transaction_id: ObjectId) -> dict[ObjectId, AuthenticationRecord]:
+        """Lists the records that name a transaction and have not failed, by their ids."""
+        named = cls.objects(transaction_id=transaction_id, status__ne=RecordStatus.FAILED.value)
+        return {record.id: record for record in named}
+
+    @classmethod
+    def find_by_heads(cls, heads: Sequence[str]) -> dict[str, AuthenticationRecord]:
+        """Finds the records that these heads name, by the head."""
+        found = cls.objects(head__in=list(heads)) if heads else ()
+        return {record.head: record for record in found}
 
     @classmethod
     def list_confirmed_heads(cls, heads: Sequence[str]) -> set[str]:
@@ -499,16 +583,23 @@ class AuthenticationRecord(StatefulDocument):
 
     @classmethod
     def return_contradicted(
-        cls, record_id: ObjectId, transaction_id: ObjectId, *, reason: str
-    ) -> bool:
-        """Sends one record of a transaction that has lost back to pending."""
-        return bool(
-            cls.objects(id=record_id, transaction_id=transaction_id).transition(
-                RecordEvent.RETURNED,
-                set__next_attempt_at=utc_now(),
-                set__reason=reason,
-                **_UNSET_ANCHOR,
-            )
+        cls, salts: Mapping[ObjectId, bytes], transaction_id: ObjectId, *, reason: str
+    ) -> int:
+        """Sends records of a transaction that has lost back to pending, each with its new salt."""
+        now = utc_now()
+        unset = {name.removeprefix("unset__"): 1 for name in _UNSET_ANCHOR}
+        return cls.transition_each(
+            RecordEvent.RETURNED,
+            (
+                (
+                    {"_id": record_id, "transaction_id": transaction_id},
+                    {
+                        "$set": {"next_attempt_at": now, "reason": reason, "salt": salt},
+                        "$unset": unset,
+                    },
+                )
+                for record_id, salt in salts.items()
+            ),
         )
 
     @classmethod
@@ -530,20 +621,27 @@ class AuthenticationRecord(StatefulDocument):
         )
 
     @classmethod
-    def fail_claimed(cls, transaction_id: ObjectId, reason: str) -> bool:
+    def fail_claimed(cls, record: AuthenticationRecord, reason: str) -> bool:
         """Fails a record whose claim led to no transaction, and so frees its uid."""
         return bool(
             cls.objects(
-                transaction_id=transaction_id, status=RecordStatus.PENDING.value
+                id=record.id,
+                transaction_id=record.transaction_id,
+                status=RecordStatus.PENDING.value,
             ).transition(RecordEvent.GIVEN_UP, set__reason=reason, **_UNSET_ALL)
         )
 
     @classmethod
     def fail_unclaimed(cls, record_id: ObjectId, reason: str) -> bool:
         """Fails a pending record that nobody has claimed, and so frees its uid."""
-        return bool(
+        return bool(cls.fail_all_unclaimed([record_id], reason))
+
+    @classmethod
+    def fail_all_unclaimed(cls, record_ids: Sequence[ObjectId], reason: str) -> int:
+        """Fails those of these records that are pending and that nobody has claimed."""
+        return int(
             cls.objects(
-                id=record_id, status=RecordStatus.PENDING.value, transaction_id=None
+                id__in=list(record_ids), status=RecordStatus.PENDING.value, transaction_id=None
             ).transition(RecordEvent.GIVEN_UP, set__reason=reason, **_UNSET_ALL)
         )
 
@@ -565,19 +663,29 @@ class AuthenticationRecord(StatefulDocument):
         )
 
 
+# Older than any time of ours: whatever has a time at all comes after it.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def transfer_key(head: str) -> str:
     """The `active_key` of the one live transfer that may continue a head."""
     return f"xfer:{head}"
 
 
-def _anchor(transaction: ChainTransaction, record: AnchoredField) -> dict[str, Any]:
-    return {
-        "txid": transaction.txid,
-        "head": record.head,
-        "digest": record.digest,
-        "issuer_pubkey": record.issuer_pubkey,
-        "issuer_signature": record.issuer_signature,
-    }
+def _anchors(transaction: ChainTransaction) -> Iterator[tuple[AnchoredField, dict[str, Any]]]:
+    """What each record of a transaction gets from it."""
+    places = transaction.places()
+    for record in transaction.records:
+        anchor = {
+            "txid": transaction.txid,
+            "head": record.head,
+            "digest": record.digest,
+            "issuer_pubkey": record.issuer_pubkey,
+            "issuer_signature": record.issuer_signature,
+        }
+        if place := places.get(record.record_id):
+            anchor["batch"] = asdict(place)
+        yield record, anchor
 
 
 _UNSET_ANCHOR = {
@@ -588,6 +696,7 @@ _UNSET_ANCHOR = {
     "unset__digest": True,
     "unset__issuer_signature": True,
     "unset__issuer_pubkey": True,
+    "unset__batch": True,
 }
 _UNSET_ALL = {**_UNSET_ANCHOR, "unset__active_key": True, "unset__next_attempt_at": True}
 

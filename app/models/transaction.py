@@ -23,6 +23,7 @@ from mongoengine import (
 from pymongo import UpdateOne
 
 from app.bitcoin.transactions import Transaction, TxOutput
+from app.domain.batch_tree import BatchPlace, BatchTree
 from app.domain.clock import utc_now
 from app.domain.states import (
     TRANSACTION_DEAD,
@@ -110,6 +111,8 @@ class MerkleProofField(StoredPart):
 class ChainTransaction(StatefulDocument):
     """A transaction with its bytes, its inputs and outputs of ours, and its records.
 
+    The records of a batch, in their order, are the leaves of its tree.
+
     Its `_id` is the claim id of the records and the lock id of the outputs. A dead one gives its
     `txid` up: the same coin, record and fee make the same bytes, and so the same txid, again.
     `next_attempt_at` is set while somebody has to look at it again and unset at the end.
@@ -176,6 +179,13 @@ class ChainTransaction(StatefulDocument):
             size_bytes=self.size_bytes,
         )
 
+    def places(self) -> dict[ObjectId, BatchPlace]:
+        """Where each record of a batch stands in its tree, by the record's id; else nothing."""
+        if self.kind != TransactionKind.BATCH:
+            return {}
+        tree = BatchTree.of([bytes.fromhex(record.digest) for record in self.records])
+        return dict(zip((r.record_id for r in self.records), tree.places(), strict=True))
+
     @property
     def extended_tx_hex(self) -> str:
         """The bytes with the outputs that they spend (BRC-30), for services that ask for those."""
@@ -191,17 +201,23 @@ class ChainTransaction(StatefulDocument):
         limit: int,
         *,
         is_settled: bool | None = None,
+        without: Sequence[str] = (),
     ) -> list[ChainTransaction]:
-        """Lists transactions in these states whose time has come."""
+        """Lists transactions in these states whose time has come, `without` some fields."""
         due = cls.objects(next_attempt_at__lte=now, status__in=list(statuses))
         if is_settled is not None:
             due = due.filter(settled_at__ne=None) if is_settled else due.filter(settled_at=None)
-        return list(due.limit(limit))
+        return list(due.exclude(*without).limit(limit))
 
     @classmethod
     def existing_ids(cls, ids: Sequence[ObjectId]) -> set[ObjectId]:
         """Answers which of these ids belong to a stored transaction."""
         return set(cls.objects(id__in=list(ids)).scalar("id")) if ids else set()
+
+    @classmethod
+    def find_statuses(cls, ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
+        """Answers how far these transactions are, by id; those that are not stored are left out."""
+        return dict(cls.objects(id__in=list(ids)).scalar("id", "status")) if ids else {}
 
     @classmethod
     def list_known_txids(cls, txids: Sequence[str]) -> set[str]:

@@ -94,7 +94,7 @@ def _drop_orphans(claimed: Sequence[AuthenticationRecord]) -> list[Authenticatio
         if record.custody is None or record.custody.prev_txid in heads:
             kept.append(record)
         else:
-            AuthenticationRecord.fail_claimed(record.transaction_id, contradiction.GONE)
+            AuthenticationRecord.fail_claimed(record, contradiction.GONE)
     return kept
 
 
@@ -109,11 +109,16 @@ def _list_needs(records: Sequence[AuthenticationRecord], rate: int) -> dict[Obje
         try:
             output = largest_output(record.content, payload)
         except ValueError as error:
-            logger.exception("record can't be anchored", extra={"record_id": str(record.id)})
-            AuthenticationRecord.fail_claimed(record.transaction_id, f"not representable: {error}")
+            fail_unwritable(record, error)
         else:
             needs[record.transaction_id] = Need((output,), rate)
     return needs
+
+
+def fail_unwritable(record: AuthenticationRecord, error: ValueError) -> None:
+    """Fails a claimed record that can't be written down."""
+    logger.error("record can't be anchored", exc_info=error, extra={"record_id": str(record.id)})
+    AuthenticationRecord.fail_claimed(record, f"not representable: {error}")
 
 
 def _lock(
@@ -138,7 +143,7 @@ def _sign(
             kind=_KIND[record.kind],
             coins=coins,
             outputs=[endorsement.output],
-            records=[_anchored(record, endorsement)],
+            records=[anchored(record, endorsement)],
             request_ids=[record.request_id] if record.request_id else [],
         )
         for (record, coins), endorsement in zip(funded, endorsements, strict=True)
@@ -146,7 +151,8 @@ def _sign(
     return sign_all(drafts, satoshis_per_kilobyte=rate)
 
 
-def _anchored(record: AuthenticationRecord, endorsement: Endorsement) -> AnchoredField:
+def anchored(record: AuthenticationRecord, endorsement: Endorsement) -> AnchoredField:
+    """What a transaction keeps of a record that it carries; its head is named when it is signed."""
     return AnchoredField(
         record_id=record.id,
         kind=record.kind,

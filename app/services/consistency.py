@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -20,7 +20,8 @@ from bson import ObjectId
 
 from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.transactions import Transaction
-from app.domain.envelope import Envelope, InvalidEnvelopeError
+from app.domain.batch_tree import BatchTree
+from app.domain.envelope import Envelope, InvalidEnvelopeError, Kind, batch_payload
 from app.domain.records import RecordKind
 from app.domain.states import (
     TRANSACTION_DEAD,
@@ -58,7 +59,7 @@ _TRANSACTION_FIELDS = (
 )
 _COIN_FIELDS = ("lock_id", "status", "held", "spent_txid", "satoshis", "locking_script")
 _ANCHOR_FIELDS = ("head", "digest", "issuer_pubkey", "issuer_signature")
-_RECORD_FIELDS = ("transaction_id", "status", "txid", *_ANCHOR_FIELDS)
+_RECORD_FIELDS = ("transaction_id", "status", "txid", "batch", *_ANCHOR_FIELDS)
 _PATCH_FIELDS = ("uid_tag_id", "status", "kind", "head", "owner", "custody.prev_txid")
 
 
@@ -87,6 +88,26 @@ class Group:
             return Transaction.from_bytes(bytes((self.transaction or {}).get("raw_tx") or b""))
         except BitcoinFormatError:
             return None
+
+    @cached_property
+    def batch(self) -> BatchTree | None:
+        """The tree over the records of a batch; None where it is none, or they can't be read."""
+        row = self.transaction or {}
+        if row.get("kind") != TransactionKind.BATCH:
+            return None
+        try:
+            return BatchTree.of([bytes.fromhex(each["digest"]) for each in row.get("records", ())])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @cached_property
+    def places(self) -> Mapping[Any, Row]:
+        """Where each record of a batch stands, by its id; nothing where the chain shows no root
+        over them."""
+        if self.batch is None or not _is_root_in_bytes(self.batch, self):
+            return {}
+        ids = [each.get("record_id") for each in (self.transaction or {}).get("records", ())]
+        return dict(zip(ids, map(asdict, self.batch.places()), strict=True))
 
     @property
     def is_on_network(self) -> bool:
@@ -321,9 +342,13 @@ def _find_false_words(record: Row, group: Group, anchored: Row | None) -> str | 
     if record.get("status") != RecordStatus.CONFIRMED:
         return None
     kind = (group.transaction or {}).get("kind")
-    if kind not in _SINGLE_KINDS:
+    if kind == TransactionKind.BATCH:
+        is_carried = _is_in_batch(record, group)
+    elif kind in _SINGLE_KINDS:
+        is_carried = record.get("batch") is None and _is_in_bytes(anchored, group)
+    else:
         return f"its transaction is of the kind {kind!r}, in whose bytes nobody looks for it"
-    return None if _is_in_bytes(anchored, group) else "the bytes of its transaction do not carry it"
+    return None if is_carried else "the bytes of its transaction do not carry it"
 
 
 def _is_earlier(record: Row, group: Group) -> bool:
@@ -338,6 +363,22 @@ def _is_in_bytes(anchored: Row, group: Group) -> bool:
     signature = str(anchored.get("issuer_signature")).encode()
     return any(
         envelope.kind.value == anchored.get("kind") and signature in envelope.payload
+        for envelope in _envelopes(output.locking_script for output in outputs)
+    )
+
+
+def _is_in_batch(record: Row, group: Group) -> bool:
+    """It is named by its digest, and its path is the one to the root on the chain."""
+    place = group.places.get(record["_id"])
+    is_named = record.get("head") == record.get("digest")
+    return is_named and place is not None and record.get("batch") == place
+
+
+def _is_root_in_bytes(tree: BatchTree, group: Group) -> bool:
+    payload = batch_payload(tree.root, tree.size)
+    outputs = () if group.parsed is None else group.parsed.outputs
+    return any(
+        envelope.kind is Kind.BATCH and envelope.payload == payload
         for envelope in _envelopes(output.locking_script for output in outputs)
     )
 

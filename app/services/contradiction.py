@@ -14,6 +14,7 @@ keeps the record before it from being moved, and a person has to decide.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
@@ -22,7 +23,7 @@ from app import extensions
 from app.clients.chain_types import HeaderAt
 from app.clients.outcomes import ServiceUnavailableError
 from app.domain.clock import utc_now
-from app.domain.records import RecordKind
+from app.domain.records import SALT_BYTES, RecordKind
 from app.domain.states import (
     TRANSACTION_DEAD,
     TRANSACTION_LIVE,
@@ -53,6 +54,8 @@ def look_at(transaction: ChainTransaction, tip_height: int) -> bool:
 
     Tells whether it is contested, so that what was noted about it must stay.
     """
+    # Whoever tracks reads without the records.
+    transaction = ChainTransaction.objects(id=transaction.id).get()
     try:
         shown = evidence.gather(transaction)
         heights = _list_heights(set(shown.spent_elsewhere.values()))
@@ -155,10 +158,10 @@ def undo(transaction: ChainTransaction) -> None:
     for heir in heirs:
         _mark(heir, {})
     _free_inputs(transaction)
-    results = {_send_back(transaction, record) for record in transaction.records}
-    if _Result.STUCK in results:
+    obstacles = _send_back(transaction)
+    if _Obstacle.STUCK in obstacles:
         _alarm(transaction)
-    elif heirs or _Result.WAITS in results:
+    elif heirs or obstacles:
         ChainTransaction.wait_undone(transaction.id, next_attempt_at=utc_now() + _SOON, reason=None)
     else:
         ChainTransaction.finish_unwinding(transaction.id)
@@ -195,46 +198,72 @@ def _free_inputs(transaction: ChainTransaction) -> None:
     Utxo.release_dead(transaction.id)
 
 
-class _Result(StrEnum):
-    DONE = "done"
-    WAITS = "waits"
+class _Obstacle(StrEnum):
+    """What keeps a record from being sent back: something that ends, or something for a person."""
+
+    ENDING = "ending"
     STUCK = "stuck"
 
 
-def _send_back(transaction: ChainTransaction, carried: AnchoredField) -> _Result:
-    """Moves the patch's head back and has the record wait for a new anchor.
+def _send_back(transaction: ChainTransaction) -> set[_Obstacle]:
+    """Moves patches' heads back and has the records wait for a new anchor; answers what is in the
+    way of the others.
 
-    Not while a transfer continues it. One that nobody has claimed fails; one whose transaction is
-    dead or unsettled comes to that; one that may be on the chain is for a person. So is a record of
-    which parts were erased for somebody who asked for that.
+    A record has to stay while a transfer continues it. One that nobody has claimed fails; one whose
+    transaction is dead or unsettled comes to that; one that may be on the chain is for a person. So
+    is a record of which parts were erased for somebody who asked for that.
+
+    As many queries for a thousand records of a batch as for one.
     """
-    record = AuthenticationRecord.objects(
-        id=carried.record_id, transaction_id=transaction.id
-    ).first()
-    if record is None or record.status == RecordStatus.FAILED:
-        return _Result.DONE
-    successor = AuthenticationRecord.find_successor(carried.head)
-    if successor is not None and not AuthenticationRecord.fail_unclaimed(successor.id, GONE):
-        return _Result.WAITS if _is_ending(successor) else _Result.STUCK
-    previous = None
-    if carried.kind != RecordKind.REGISTRATION:
-        previous = AuthenticationRecord.objects(head=carried.prev_head).first()
-        if previous is None or previous.owner is None:
-            return _Result.STUCK
-    if record.erased:
-        # What is left of it can't be signed a second time.
-        return _Result.STUCK
-    PatchState.retreat(carried, previous)
-    AuthenticationRecord.return_contradicted(record.id, transaction.id, reason=_WORDS)
-    return _Result.DONE
+    mine = AuthenticationRecord.list_carried(transaction.id)
+    carried = [each for each in transaction.records if each.record_id in mine]
+    in_the_way = _end_successors([each.head for each in carried])
+    previous = AuthenticationRecord.find_by_heads(
+        [each.prev_head for each in carried if each.kind != RecordKind.REGISTRATION]
+    )
+    free, obstacles = [], set()
+    for each in carried:
+        obstacle = in_the_way.get(each.head) or _find_obstacle(
+            each, mine[each.record_id], previous.get(each.prev_head)
+        )
+        if obstacle is None:
+            free.append(each)
+        else:
+            obstacles.add(obstacle)
+    PatchState.retreat_each((each, previous.get(each.prev_head)) for each in free)
+    # A new salt makes another digest, and a head that nobody has ever been told.
+    salts = {each.record_id: os.urandom(SALT_BYTES) for each in free}
+    AuthenticationRecord.return_contradicted(salts, transaction.id, reason=_WORDS)
+    return obstacles
 
 
-def _is_ending(record: AuthenticationRecord) -> bool:
-    """Its claim or its transaction is on the way to an end that frees it."""
-    if record.status == RecordStatus.PENDING:
-        return True
-    carrier = ChainTransaction.objects(id=record.transaction_id).only("status").first()
-    return carrier is None or carrier.status in TRANSACTION_DEAD
+def _find_obstacle(
+    carried: AnchoredField, record: AuthenticationRecord, previous: AuthenticationRecord | None
+) -> _Obstacle | None:
+    if carried.kind != RecordKind.REGISTRATION and (previous is None or previous.owner is None):
+        return _Obstacle.STUCK
+    # What is left of an erased one can't be signed a second time.
+    return _Obstacle.STUCK if record.erased else None
+
+
+def _end_successors(heads: Sequence[str]) -> dict[str, _Obstacle]:
+    """Fails the transfers of these heads that nobody has claimed; answers for the others, by head,
+    whether they are on the way to an end that frees the head."""
+    successors = AuthenticationRecord.find_successors(heads)
+    if not successors:
+        return {}
+    AuthenticationRecord.fail_all_unclaimed([each.id for each in successors.values()], GONE)
+    left = AuthenticationRecord.find_successors(list(successors))
+    statuses = ChainTransaction.find_statuses([each.transaction_id for each in left.values()])
+    return {head: _judge(each, statuses.get(each.transaction_id)) for head, each in left.items()}
+
+
+def _judge(successor: AuthenticationRecord, carrier_status: str | None) -> _Obstacle:
+    is_ending = successor.status == RecordStatus.PENDING or carrier_status in (
+        None,
+        *TRANSACTION_DEAD,
+    )
+    return _Obstacle.ENDING if is_ending else _Obstacle.STUCK
 
 
 def _alarm(transaction: ChainTransaction) -> None:

@@ -77,6 +77,7 @@ class StoredLine:
             txid=record.txid,
             raw_tx=None if transaction is None else bytes(transaction.raw_tx),
             inclusion=None if transaction is None else _inclusion(transaction),
+            place=None if record.batch is None else record.batch.place,
         )
 
 
@@ -99,13 +100,12 @@ def load(uid_tag_id: str) -> StoredLine:
         NotFoundError: no patch has this uid.
     """
     state, by_head = _load_records(uid_tag_id)
-    transactions = ChainTransaction.objects(
-        id__in=[record.transaction_id for record in by_head.values()]
-    )
     return StoredLine(
         state=state,
         records=by_head,
-        transactions={transaction.id: transaction for transaction in transactions},
+        transactions=ChainTransaction.list_anchors(
+            [record.transaction_id for record in by_head.values()]
+        ),
         tip_height=Setting.find_value(CHAIN_TIP),
     )
 

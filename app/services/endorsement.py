@@ -50,14 +50,23 @@ def endorse(records: Sequence[AuthenticationRecord]) -> list[Endorsement]:
     ]
 
 
+def check_writable(content: RecordContent) -> None:
+    """Checks that the issuer can sign the record and a digest can cover it.
+
+    Raises:
+        NotCanonicalError: it has no canonical form, so nobody ever could.
+    """
+    content.endorsement_message()
+    record_digest(b"", content.public_view(_ANY_PUBLIC_KEY, _LONGEST_SIGNATURE))
+
+
 def largest_output(content: RecordContent, payload: OnchainPayload) -> TxOutput:
     """The data output at its largest, for choosing inputs before the issuer has signed.
 
     Raises:
         NotCanonicalError: the record has no canonical form, so nobody could ever sign it.
     """
-    content.endorsement_message()
-    record_digest(b"", content.public_view(_ANY_PUBLIC_KEY, _LONGEST_SIGNATURE))
+    check_writable(content)
     return _output(content, "00" * 32, _ANY_PUBLIC_KEY, _LONGEST_SIGNATURE, payload)
 
 

@@ -36,6 +36,7 @@ class What(StrEnum):
     HANDOVER = "handover"
     # Not erased: what the chain shows of these, for ever.
     ON_CHAIN_DIGEST = "on_chain_digest"
+    ON_CHAIN_ROOT = "on_chain_root"
     ON_CHAIN_RECORD = "on_chain_record"
 
     def item(self, name: object) -> str:
@@ -175,5 +176,6 @@ class _Surroundings:
 
 _WHAT_OF_FORM = {
     ChainForm.SALTED_DIGEST: What.ON_CHAIN_DIGEST,
+    ChainForm.BATCH_ROOT: What.ON_CHAIN_ROOT,
     ChainForm.IN_CLEAR: What.ON_CHAIN_RECORD,
 }

@@ -149,6 +149,8 @@ _OF_CHAIN: Mapping[What, str] = MappingProxyType(
         What.ON_CHAIN_DIGEST: "the chain holds a salted digest of these records and the issuer's "
         "signature, for ever. Neither tells who you are; but whoever guesses the address of a "
         "former owner, and knows patch and time, can check the guess against the signature",
+        What.ON_CHAIN_ROOT: "the chain holds a hash over many records, these among them, for ever: "
+        "by itself it tells nothing about any of them",
         What.ON_CHAIN_RECORD: "the chain holds these records in clear, for ever, and so does the "
         "stored transaction: nobody can erase that",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,12 +54,12 @@ class FuelGauge:
     oldest_waiting_reason: str | None
 
 
-def read() -> FuelGauge:
-    """Reads the gauge, in a constant number of queries."""
+def read(statuses: Collection[UtxoStatus] = tuple(UtxoStatus)) -> FuelGauge:
+    """Reads the gauge, in a constant number of queries; `by_status` has these states."""
     today = knobs.load()
     key_identifier = extensions.get().settings.utxo_funding_key_identifier
-    sums = Utxo.sum_by_status(key_identifier)
-    levels = {status.value: Level(*sums.get(status.value, (0, 0))) for status in UtxoStatus}
+    sums = Utxo.sum_by_status(key_identifier, statuses)
+    levels = {status.value: Level(*sums.get(status.value, (0, 0))) for status in statuses}
     now = utc_now()
     usage = _usage_since(now - timedelta(hours=1))
     price = satoshis_per_registration(usage, today.satoshis_per_kilobyte)
@@ -72,7 +72,7 @@ def read() -> FuelGauge:
         satoshis_per_kilobyte=today.satoshis_per_kilobyte,
         satoshis_per_registration=price,
         registrations_left=spendable // price,
-        registrations_last_hour=usage.records,
+        registrations_last_hour=usage.records + usage.batched,
         hours_left=hours_left(spendable, usage),
         waiting=waiting,
         oldest_waiting_seconds=_age_seconds(oldest, now),
@@ -115,7 +115,7 @@ def _usage_since(moment: datetime) -> Usage:
             [
                 {
                     "$group": {
-                        "_id": None,
+                        "_id": "$kind",
                         "records": {"$sum": {"$size": "$records"}},
                         "size": {"$sum": "$size_bytes"},
                         "fee": {"$sum": "$fee_satoshis"},
@@ -124,9 +124,13 @@ def _usage_since(moment: datetime) -> Usage:
             ]
         )
     )
-    if not groups:
-        return Usage(0, 0, 0)
-    return Usage(int(groups[0]["records"]), int(groups[0]["size"]), int(groups[0]["fee"]))
+    alone = [group for group in groups if group["_id"] != TransactionKind.BATCH]
+    return Usage(
+        records=sum(int(group["records"]) for group in alone),
+        size_bytes=sum(int(group["size"]) for group in alone),
+        fee_satoshis=sum(int(group["fee"]) for group in groups),
+        batched=sum(int(group["records"]) for group in groups if group not in alone),
+    )
 
 
 def _waiting() -> tuple[int, AuthenticationRecord | None]:

@@ -188,7 +188,7 @@ def _list_transactions(
     condition = {"$or": [_waits_in(state) for state in wanted]}
     return list(
         ChainTransaction.objects(__raw__=condition, created_at__lte=made_before)
-        .exclude("raw_tx", "proof")
+        .exclude("raw_tx", "proof", "records")
         .order_by("created_at")
         .limit(limit)
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from app.domain.batch_tree import BatchPlace
 from app.models.claim_intent import ClaimIntent
 from app.models.key_proof import KeyProof
 from app.models.record import AuthenticationRecord
@@ -201,6 +202,15 @@ def _on_chain(chain: OnChain) -> Mapping[str, Any]:
         "blockHeight": None if proof is None else proof.block_height,
         "blockHeader": None if proof is None else bytes(proof.block_header).hex(),
         "merklePath": None if proof is None else bytes(proof.merkle_path).hex(),
+        "batch": None if chain.place is None else _place(chain.place),
+    }
+
+
+def _place(place: BatchPlace) -> Mapping[str, Any]:
+    return {
+        "leafIndex": place.index,
+        "leafCount": place.size,
+        "merklePath": [sibling.hex() for sibling in place.siblings],
     }
 
 

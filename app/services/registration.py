@@ -8,7 +8,7 @@ from typing import Any
 from app import logs
 from app.domain.canonical import canonical_json, sha256_hex
 from app.domain.clock import unix_milliseconds, utc_now
-from app.domain.records import RecordKind
+from app.domain.records import SALT_BYTES, RecordKind
 from app.errors import PatchAlreadyRegisteredError
 from app.models.record import AuthenticationRecord
 from app.services.idempotency import RepeatableRequest
@@ -45,7 +45,7 @@ def register(
         metadata_sha256=sha256_hex(canonical_json(metadata)),
         owner=owner,
         ts=unix_milliseconds(now),
-        salt=os.urandom(16),
+        salt=os.urandom(SALT_BYTES),
         request_id=logs.request_id.get(),
         created_at=now,
         updated_at=now,

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from bson import ObjectId
 
+from app.domain.batch_tree import BatchPlace
 from app.domain.clock import utc_now
 from app.domain.envelope import ChainForm, chain_form
 from app.errors import InvalidInputError
@@ -31,10 +32,14 @@ _END = "-"
 
 @dataclass(frozen=True)
 class OnChain:
-    """What the chain shows of a record, with all that proves it; None while it is not mined."""
+    """What the chain shows of a record, with all that proves it.
+
+    `place` is where it stands in the batch that the transaction carries, if that is one.
+    """
 
     form: ChainForm
     transaction: ChainTransaction
+    place: BatchPlace | None
 
 
 @dataclass(frozen=True)
@@ -167,4 +172,5 @@ def _on_chain(
     transaction = anchors.get(record.transaction_id)
     if transaction is None or record.txid is None:
         return None
-    return OnChain(chain_form(bytes(transaction.raw_tx)), transaction)
+    place = None if record.batch is None else record.batch.place
+    return OnChain(chain_form(bytes(transaction.raw_tx)), transaction, place)

@@ -99,7 +99,10 @@ def track() -> TrackingReport:
 
 def _list_due() -> Sequence[ChainTransaction]:
     statuses = [TransactionStatus.ACCEPTED, TransactionStatus.MINED]
-    return ChainTransaction.list_due(statuses, utc_now(), _LIMIT, is_settled=True)
+    # A batch has a thousand records, and none of them is looked at here.
+    return ChainTransaction.list_due(
+        statuses, utc_now(), _LIMIT, is_settled=True, without=("records",)
+    )
 
 
 def _look_at(transaction: ChainTransaction, status: ChainStatus | None, current: _Round) -> Outcome:

@@ -9,7 +9,7 @@ from app import extensions, logs
 from app.bitcoin.keys import PublicKey
 from app.domain.clock import unix_milliseconds, utc_now
 from app.domain.messages import is_signed_by, transfer_message
-from app.domain.records import OwnerWord, RecordKind
+from app.domain.records import SALT_BYTES, OwnerWord, RecordKind
 from app.errors import NotFoundError, NotOwnerError, OwnerSignatureError, PatchMovedError
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord, CustodyField, transfer_key
@@ -91,7 +91,7 @@ def build_record(
         owner=new_owner,
         ts=unix_milliseconds(now),
         custody=custody,
-        salt=os.urandom(16),
+        salt=os.urandom(SALT_BYTES),
         request_id=logs.request_id.get(),
         created_at=now,
         updated_at=now,

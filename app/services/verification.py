@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import extensions
-from app.domain.custody import BrokenLineError, check_line, is_endorsed, order_line
+from app.domain.batch_tree import BatchPlace
+from app.domain.custody import BrokenLineError, CustodyLink, check_line, is_endorsed, order_line
 from app.errors import InconsistentStateError
 from app.services import custody_lines
 from app.services.custody_lines import ErasedParts, StoredLine
@@ -20,9 +21,21 @@ COMPROMISED = "compromised"
 
 
 @dataclass(frozen=True)
+class BatchProof:
+    """How a record's head, its digest, leads to the merkle root that the chain shows.
+
+    `merkle_root` is None where it leads to none; `findings` say so too.
+    """
+
+    merkle_root: bytes | None
+    place: BatchPlace
+
+
+@dataclass(frozen=True)
 class Verification:
     """What a reader learns of a patch; `findings` says what is wrong with a compromised one.
 
+    `head` names the record, `anchor_txid` the transaction that carries it, alone or in a `batch`.
     `moved_by` is on whose word its owner got it. `erased` says what of the line was erased for the
     people in it and so could not be checked; all else was.
     """
@@ -31,7 +44,9 @@ class Verification:
     record: dict[str, Any]
     issuer_signature_valid: bool
     moved_by: str
-    on_chain_txid: str
+    head: str
+    anchor_txid: str
+    batch: BatchProof | None
     metadata_sha256: str
     block_height: int | None
     confirmations: int | None
@@ -60,13 +75,24 @@ def verify(uid_tag_id: str) -> Verification:
         record=current.public_view(),
         issuer_signature_valid=is_endorsed(newest, extensions.get().settings.issuer_public_keys),
         moved_by=newest.content.moved_by,
-        on_chain_txid=current.txid,
+        head=head,
+        anchor_txid=current.txid,
+        batch=_batch_proof(newest),
         metadata_sha256=current.metadata_sha256,
         block_height=depth.block_height,
         confirmations=depth.confirmations,
         findings=findings,
         erased=stored.erasures(links),
     )
+
+
+def _batch_proof(link: CustodyLink) -> BatchProof | None:
+    if link.place is None:
+        return None
+    try:
+        return BatchProof(link.place.root(bytes.fromhex(link.digest)), link.place)
+    except ValueError:
+        return BatchProof(None, link.place)
 
 
 def find_problems(stored: StoredLine) -> list[str]:

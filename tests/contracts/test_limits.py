@@ -62,6 +62,7 @@ TABLE = {
     "GET /v1/admin/utxo-health": (REFUSED_KEY,),
     "POST /v1/admin/utxo-maintain": (REFUSED_KEY,),
     "POST /v1/admin/utxo-maintenance": (REFUSED_KEY,),
+    "POST /v1/admin/batch-anchor": (REFUSED_KEY,),
     "GET /v1/admin/invariants": (REFUSED_KEY,),
     "POST /v1/pos/claim-intent": (CLAIM_INTENT,),
     "POST /v1/pos/claim-approve": (REFUSED_KEY, WRITING),

@@ -52,6 +52,7 @@ CONTRACT = {
     ("GET", "/v1/admin/utxo-health"): ADMIN_KEY,
     ("POST", "/v1/admin/utxo-maintain"): ADMIN_KEY,
     ("POST", "/v1/admin/utxo-maintenance"): ADMIN_KEY,
+    ("POST", "/v1/admin/batch-anchor"): ADMIN_KEY,
     ("GET", "/v1/admin/invariants"): ADMIN_KEY,
     ("POST", "/v1/pos/claim-intent"): ANYONE,
     ("POST", "/v1/pos/claim-approve"): POS_KEY,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from app.api.schemas.errors import ErrorBody
-from app.api.schemas.fields import STRICT
+from app.api.schemas.fields import STRICT, optional
+from app.services.batches import DEFAULT_RECORDS, MAX_RECORDS
 
 
 class OutputLevel(TypedDict):
@@ -121,6 +122,41 @@ class MaintenanceAnswer(BaseModel):
     success: Literal[True]
     action: str
     result: MaintenanceResult
+
+
+BatchLimit = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_RECORDS,
+        description=f"At most so many records; {DEFAULT_RECORDS} where it is left out",
+    ),
+]
+
+
+class BatchBody(BaseModel):
+    model_config = STRICT
+
+    limit: BatchLimit = optional()
+
+
+class BatchQuery(BaseModel):
+    """The same for clients that put it into the query."""
+
+    limit: BatchLimit = optional()
+
+
+class BatchAnswer(BaseModel):
+    """`txid` carries `processed` records, `updated` of which are confirmed by now.
+
+    With nothing to do there is a `message` instead of a `txid`.
+    """
+
+    success: Literal[True]
+    processed: int
+    txid: str = optional()
+    updated: int = optional()
+    message: str = optional()
 
 
 class AdminFailure(ErrorBody):

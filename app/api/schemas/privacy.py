@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
+from typing_extensions import TypedDict
 
 from app.api.schemas.fields import STRICT, PublicKeyHex, SignatureHex, optional
 from app.api.schemas.verification import ErasedPart, MovedBy
@@ -82,11 +83,20 @@ class ClaimView(BaseModel):
     record_id: str | None = Field(alias="recordId")
 
 
+class PlaceView(TypedDict):
+    """Where a record stands in its batch: siblings from the leaf sha256(0x00 || digest) up."""
+
+    leafIndex: int
+    leafCount: int
+    merklePath: list[str]
+
+
 class ChainView(BaseModel):
     """The transaction that carries a record, and its proof as soon as it is mined."""
 
-    form: Literal["salted_digest", "in_clear"] = Field(
-        description="What the chain shows of the record: nothing personal, or all of it"
+    form: Literal["salted_digest", "batch_root", "in_clear"] = Field(
+        description="What the chain shows of the record: nothing personal, a hash over many "
+        "records, or all of it"
     )
     txid: str
     raw_tx: str = Field(alias="rawTx")
@@ -94,6 +104,7 @@ class ChainView(BaseModel):
     block_height: int | None = Field(alias="blockHeight")
     block_header: str | None = Field(alias="blockHeader")
     merkle_path: str | None = Field(alias="merklePath", description="BUMP (BRC-74)")
+    batch: PlaceView | None = Field(description="Null where the record has its own transaction")
 
 
 class RecordView(BaseModel):

@@ -22,6 +22,19 @@ class ErasedParts(BaseModel):
     erased_at: str | None = Field(alias="erasedAt")
 
 
+class BatchProof(BaseModel):
+    """How a record in a batch is proven: by its digest, which `onChainTxid` is then.
+
+    The leaf is sha256(0x00 || digest), a node sha256(0x01 || left || right); `merklePath` are the
+    siblings from the leaf up. Root and count are those in the outputs of `anchorTxid`.
+    """
+
+    merkle_root: str | None = Field(alias="merkleRoot", description="Null where the path is broken")
+    merkle_path: list[str] = Field(alias="merklePath")
+    leaf_index: int = Field(alias="leafIndex")
+    leaf_count: int = Field(alias="leafCount")
+
+
 class VerificationDetails(BaseModel):
     """What was checked: `findings` says in words what is wrong with a compromised patch."""
 
@@ -30,7 +43,18 @@ class VerificationDetails(BaseModel):
         alias="movedBy",
         description="On whose word the owner got it; point_of_sale alone is the issuer's word",
     )
-    on_chain_txid: str = Field(alias="onChainTxid")
+    on_chain_txid: str = Field(
+        alias="onChainTxid",
+        description="What paths and signed messages call the patch's current txid: the name of "
+        "its current record",
+    )
+    anchor_txid: str = Field(
+        alias="anchorTxid",
+        description="The transaction that carries the record: another only where that is a batch",
+    )
+    batch: BatchProof | None = Field(
+        description="The record's place in its batch; null where it has its own transaction"
+    )
     metadata_sha256: str
     block_height: int | None = Field(alias="blockHeight")
     confirmations: int | None

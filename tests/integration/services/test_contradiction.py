@@ -377,7 +377,7 @@ CRASHES: dict[str, CrashPoint] = {
     "void_each": CrashPoint(Utxo, "void_each"),
     "lose_each": CrashPoint(Utxo, "lose_each"),
     "restore_each": CrashPoint(Utxo, "restore_each"),
-    "retreat": CrashPoint(PatchState, "retreat"),
+    "retreat_each": CrashPoint(PatchState, "retreat_each"),
     "return_contradicted": CrashPoint(AuthenticationRecord, "return_contradicted"),
     "finish_unwinding": CrashPoint(ChainTransaction, "finish_unwinding"),
 }

@@ -44,7 +44,7 @@ def test_f9_a_patch_is_authentic_after_its_transfers(
 
     assert (result.status, list(result.findings)) == (verification.AUTHENTIC, [])
     assert result.issuer_signature_valid
-    assert result.on_chain_txid == line[-1].txid
+    assert (result.head, result.anchor_txid, result.batch) == (line[-1].head, line[-1].txid, None)
     assert result.record["auth"]["prev_txid"] == line[1].head
     assert result.metadata_sha256 == line[0].metadata_sha256
     assert (result.block_height, result.confirmations) == (None, 0)
