@@ -170,19 +170,20 @@ find_release() {
 make_release() {
     local release=$1 unpacked=$RELEASES/.unpacked root
     say "Unpacking $(basename "$release")"
+    UNFINISHED=("$unpacked" "$unpacked.tar" "$release")
     rm -rf -- "$unpacked"
     mkdir "$unpacked"
     pack >"$unpacked.tar" || stop "$UNPACKING" "$SOURCE can't be read."
     tar --extract --file "$unpacked.tar" --no-same-owner --no-same-permissions --directory "$unpacked" ||
         stop "$UNPACKING" "$SOURCE is no tar archive that can be unpacked."
-    rm -f -- "$unpacked.tar"
     root=$(find_root "$unpacked")
     mv -T "$root" "$release"
-    rm -rf -- "$unpacked"
+    rm -rf -- "$unpacked" "$unpacked.tar"
     link_environment "$release"
     printf 'DEPLOY_SHA=%s\n' "$ID" >"$release/release.env"
     compile "$release"
     touch "$release/.complete"
+    UNFINISHED=()
 }
 
 # Archives of hosting sites have everything in one directory.
@@ -228,6 +229,7 @@ make_environment() {
     local release=$1 environment=$2 options=(--no-deps --require-hashes --no-input --disable-pip-version-check --quiet)
     [ -z "${WHEELS:-}" ] || options+=(--no-index --find-links "$WHEELS")
     say "Installing its packages, about a minute"
+    UNFINISHED+=("$environment")
     "$PYTHON" -m venv --clear "$environment" || stop "$UNPACKING" "$PYTHON -m venv failed."
     "$environment/bin/python" -m pip install "${options[@]}" --requirement "$release/requirements/production.txt" >&2 ||
         stop "$UNPACKING" "its packages can't be installed."

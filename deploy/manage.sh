@@ -12,13 +12,14 @@ Usage: manage.sh COMMAND ...
 
 Runs `manage.py COMMAND ...` of the release that serves, as the service's user, with the settings in
 ENV_FILE; with --signer `python -m signer COMMAND ...`. Before the first start it takes the release that
-was prepared. PREFIX, ENV_FILE and SERVICE_USER are those of deploy.sh (deploy.sh --help).
+was prepared. It runs in the release's directory, so paths in COMMAND are absolute, and files that it
+writes are where that user may write. PREFIX, ENV_FILE and SERVICE_USER are those of deploy.sh.
 
 The exit code is the command's; 3 where there is no release or no settings.
 
 Examples:
   /opt/patchproof/current/deploy/manage.sh doctor
-  /opt/patchproof/current/deploy/manage.sh keys create shop --scope patches:write
+  /opt/patchproof/current/deploy/manage.sh keys create --name shop --scope patches:write
   /opt/patchproof-signer/current/deploy/manage.sh --signer list
 END
 }

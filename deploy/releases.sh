@@ -13,6 +13,7 @@ export USAGE UNPACKING MIGRATION
 KIND=service
 GATE_PID=
 GATE_DIRECTORY=
+UNFINISHED=()
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -367,6 +368,8 @@ come_back() {
         stop "$DOWN" "it does not serve, and there is nothing to go back to. Mend what is said above and run this again."
     [ "$DIRECTION" = forward ] || backward=forward
     say "The check failed: going back to $(basename "$UNDO")"
+    # There is nothing else to go back to, so this one is given longer.
+    CHECK_SECONDS=$((CHECK_SECONDS + GATE_SECONDS))
     point current "$UNDO"
     if restart_all "$backward" && check_serving "$UNDO"; then
         stop "$ROLLED_BACK" "it did not serve as it should (see above); $(basename "$UNDO") serves again."
@@ -374,11 +377,12 @@ come_back() {
     stop "$DOWN" "neither the new release nor $(basename "$UNDO") serves as it should: look at the services' logs now."
 }
 
-# Whatever ends the script leaves no gate running and no switch half done.
+# Whatever ends the script leaves no gate running, no switch half done and nothing half made.
 on_exit() {
     local code=$?
     trap - EXIT
     end_gate
+    [ "${#UNFINISHED[@]}" = 0 ] || rm -rf -- "${UNFINISHED[@]}"
     if [ -n "${SWITCHED:-}" ]; then
         SWITCHED=
         say "Interrupted after the switch."
