@@ -171,6 +171,7 @@ class Settings(BaseModel):
     final_confirmations: PositiveInt = 6
     track_interval_seconds: PositiveInt = 30
     sweep_interval_seconds: PositiveInt = 10
+    invariants_interval_seconds: PositiveInt = 900
     onchain_payload: OnchainPayload = OnchainPayload.COMMITMENT
 
     claim_intent_ttl_ms: Annotated[int, Field(ge=1000, le=3_600_000)] = 180_000

@@ -45,6 +45,7 @@ class Task(StrEnum):
     SEND_CODE = "send-code"
     SWEEP_MAILS = "sweep-mails"
     SWEEP_ERASURES = "sweep-erasures"
+    CHECK_INVARIANTS = "check-invariants"
 
 
 QUEUE_OF_TASK: dict[Task, Queue] = {
@@ -58,6 +59,7 @@ QUEUE_OF_TASK: dict[Task, Queue] = {
     Task.REFRESH_FEE: Queue.MAINTENANCE,
     Task.SETTLE_CLAIMS: Queue.MAINTENANCE,
     Task.SWEEP_ERASURES: Queue.MAINTENANCE,
+    Task.CHECK_INVARIANTS: Queue.MAINTENANCE,
     Task.SEND_CODE: Queue.MAIL,
     Task.SWEEP_MAILS: Queue.MAIL,
 }

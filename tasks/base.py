@@ -1,4 +1,4 @@
-"""The one Task class: request id carried over, one log line an outcome."""
+"""The one Task class: request id carried over, one log line and one measure an outcome."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Task
 
-from app import logs
+from app import logs, measures
 from app.queue import REQUEST_ID_HEADER
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ class LoggedTask(Task):
             outcome = "done"
             return result
         finally:
+            seconds = time.perf_counter() - started
+            _measure(str(self.name), outcome, seconds)
             logger.info(
                 "task %s",
                 outcome,
@@ -37,7 +39,14 @@ class LoggedTask(Task):
                     "task": self.name,
                     "outcome": outcome,
                     "task_id": self.request.id,
-                    "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+                    "milliseconds": round(seconds * 1000, 1),
                 },
             )
             logs.request_id.reset(token)
+
+
+def _measure(task: str, outcome: str, seconds: float) -> None:
+    measures.TASKS.add(task, outcome)
+    measures.TASK_SECONDS.observe(seconds, task)
+    if outcome == "done":
+        measures.TASK_DONE.mark(task)

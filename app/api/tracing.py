@@ -9,11 +9,12 @@ from uuid import uuid4
 
 from flask import Response, g, request
 
-from app import logs
+from app import logs, measures
 
 logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-Id"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -26,6 +27,9 @@ def begin() -> None:
 
 def finish(response: Response) -> Response:
     """Logs the request, without its query and body; probes only when debugging."""
+    seconds = time.perf_counter() - g.started_at
+    route = None if request.url_rule is None else request.url_rule.rule
+    _measure(route, response.status_code, seconds)
     is_probe = request.blueprint == "health"
     if not is_probe:
         response.headers[HEADER] = logs.request_id.get() or ""
@@ -35,13 +39,20 @@ def finish(response: Response) -> Response:
         extra={
             "event": "http.request",
             "method": request.method,
-            "route": None if request.url_rule is None else request.url_rule.rule,
+            "route": route,
             "status": response.status_code,
-            "milliseconds": round((time.perf_counter() - g.started_at) * 1000, 2),
+            "milliseconds": round(seconds * 1000, 2),
             **_caller(),
         },
     )
     return response
+
+
+def _measure(route: str | None, status: int, seconds: float) -> None:
+    """Counts under the route's pattern: paths and methods that strangers make up are one."""
+    method = request.method if request.method in _METHODS else "other"
+    measures.HTTP_REQUESTS.add(method, route or "none", str(status))
+    measures.HTTP_SECONDS.observe(seconds, method, route or "none")
 
 
 def _caller() -> dict[str, str | None]:

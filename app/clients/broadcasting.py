@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Protocol
 
+from app import measures
 from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.transactions import Transaction
 from app.clients.circuit import Circuit, CircuitState
@@ -102,6 +103,7 @@ class Broadcaster:
                 break
             answered = service.broadcast_many(transactions[start : start + service.batch_size])
             _report(circuit, answered.values())
+            _measure(service.name, answered.values())
             told |= answered
         return {txid: replace(each, service=service.name) for txid, each in told.items()}
 
@@ -170,6 +172,20 @@ def _report(circuit: Circuit, outcomes: Iterable[BroadcastOutcome]) -> None:
         circuit.fail(sent[0].reason)
     elif sent:
         circuit.succeed()
+
+
+def _measure(service: str, outcomes: Iterable[BroadcastOutcome]) -> None:
+    for each in outcomes:
+        measures.BROADCASTS.add(service, each.status.value, _reason(each))
+
+
+def _reason(outcome: BroadcastOutcome) -> str:
+    """Why nobody knows what became of it, in one of few words; else what its status says."""
+    if outcome.status is not BroadcastStatus.UNKNOWN:
+        return outcome.status.value
+    if outcome.is_outage:
+        return "outage"
+    return "not_sent" if outcome.was_refused else "unclear"
 
 
 def _combine(earlier: BroadcastOutcome, later: BroadcastOutcome) -> BroadcastOutcome:

@@ -23,7 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from app.clients.circuit import Circuit
+from app.clients.circuit import Circuit, CircuitState
 from app.clients.outcomes import AuthenticationRefusedError, ServiceUnavailableError
 
 SERVICE = "mail"
@@ -156,6 +156,10 @@ class GuardedMail:
         else:
             self._circuit.succeed()
         return outcome
+
+    def circuit_state(self) -> CircuitState:
+        """Return where its circuit stands."""
+        return self._circuit.state()
 
     def find_problem(self) -> str | None:
         """Ask the server, left alone or not."""

@@ -18,6 +18,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import default_headers
 
+from app import measures
 from app.clients.outcomes import (
     AuthenticationRefusedError,
     ServiceUnavailableError,
@@ -201,6 +202,25 @@ class HttpTransport:
         return self._send(method, path, json_body, params, headers, timeout_seconds)
 
     def _send(
+        self,
+        method: str,
+        path: str,
+        json_body: Any,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        timeout_seconds: float | None,
+    ) -> HttpAnswer:
+        """Exchange one call for one answer, and measure how long that takes."""
+        started = time.monotonic()
+        outcome = "none"
+        try:
+            answer = self._exchange(method, path, json_body, params, headers, timeout_seconds)
+            outcome = f"{answer.status // 100}xx"
+            return answer
+        finally:
+            measures.CALL_SECONDS.observe(time.monotonic() - started, self.service, outcome)
+
+    def _exchange(
         self,
         method: str,
         path: str,

@@ -12,9 +12,13 @@ from app.domain.clock import utc_now
 from app.models.base import StoredDocument
 
 CHAIN_TIP = "CHAIN_TIP"
+# What the last checkup found of invariants and totals.
+CHECKUP = "CHECKUP"
 FEE_PER_KB = "FEE_PER_KB"
 # What the broadcaster asks for a kilobyte; `updated_at` says when it said so.
 FEE_POLICY = "FEE_POLICY"
+# When the pool was last made to agree with the chain.
+POOL_SYNCED = "POOL_SYNCED"
 # Who may split the pool, until when, and when the last split ended.
 SPLIT_LEASE = "SPLIT_LEASE"
 # When the database came out of a dump that nobody has compared with the chain yet.

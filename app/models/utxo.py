@@ -167,9 +167,15 @@ class Utxo(StatefulDocument):
         return {utxo.outpoint: utxo for utxo in cls.objects(outpoint__in=list(outpoints))}
 
     @classmethod
-    def sum_by_status(cls, key_identifier: str) -> dict[str, tuple[int, int]]:
-        """Answers how many outputs of a key there are in each state, and their satoshis."""
-        groups = cls.objects(key_identifier=key_identifier).aggregate(
+    def sum_by_status(
+        cls, key_identifier: str, statuses: Iterable[str] = tuple(UtxoStatus)
+    ) -> dict[str, tuple[int, int]]:
+        """Answers how many outputs of a key there are in each of these states, and their satoshis.
+
+        Reads as many as there are: states in which they stay for ever grow with time.
+        """
+        mine = cls.objects(status__in=list(statuses), key_identifier=key_identifier)
+        groups = mine.aggregate(
             [{"$group": {"_id": "$status", "count": {"$sum": 1}, "sum": {"$sum": "$satoshis"}}}]
         )
         return {group["_id"]: (int(group["count"]), int(group["sum"])) for group in groups}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymongo.errors import DuplicateKeyError
 
-from app import extensions, logs
+from app import extensions, logs, measures
 from app.domain.clock import utc_now
 from app.domain.codes import hash_code, is_code
 from app.errors import CodeNotFoundError, InvalidCodeError, UnavailableError
@@ -33,6 +33,7 @@ def request(identifier: str) -> None:
         # Its text quotes the address.
         raise UnavailableError("others ask for the same; try again") from None
     counters.count(Counter.CHALLENGES_ISSUED, Method.EMAIL)
+    measures.CODES.add("asked")
     if extensions.get().settings.jobs_async:
         enqueue(Task.SEND_CODE, code_id=str(code_id))
     else:
@@ -52,12 +53,16 @@ def submit(identifier: str, code: str) -> str:
     if found is None or not found.is_live(now) or not found.take_attempt(MAX_ATTEMPTS, now):
         # As long as it takes to compare one, so that the time tells nothing.
         _hash(identifier, code)
+        measures.CODES.add("none_waiting")
         raise _not_found()
     if not is_code(code, identifier, found.code_hash, key=_key()):
+        measures.CODES.add("wrong")
         raise InvalidCodeError("this is not the code that was mailed")
     if not found.use():
+        measures.CODES.add("none_waiting")
         raise _not_found()
     counters.count(Counter.TOKENS_ISSUED, Method.EMAIL)
+    measures.CODES.add("complete")
     return tokens.issue_email(identifier)
 
 

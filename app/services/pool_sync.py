@@ -16,7 +16,9 @@ from app import extensions
 from app.bitcoin.addresses import parse_address
 from app.bitcoin.transactions import Outpoint
 from app.clients.chain_types import OUTPUT_UNKNOWN, UNSPENT, Spend, SpentOutcome, UnspentOutput
+from app.domain.clock import utc_now
 from app.domain.states import TRANSACTION_LIVE, TRANSACTION_ON_NETWORK, UtxoStatus
+from app.models.setting import POOL_SYNCED, Setting
 from app.models.transaction import ChainTransaction
 from app.models.utxo import NewUtxo, Utxo
 from app.services import knobs
@@ -103,6 +105,8 @@ def sync_under(
         set_aside=Utxo.mark_unseen(found.unseen),
         unexplained=found.unexplained,
     )
+    if watched is None or watched == Watched.funding():
+        Setting.put(POOL_SYNCED, utc_now())
     logger.info("pool synced", extra={"event": "pool.synced", **asdict(report)})
     return report
 

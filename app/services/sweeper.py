@@ -9,7 +9,7 @@ import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from app import extensions
+from app import extensions, measures
 from app.domain.clock import utc_now
 from app.domain.states import TRANSACTION_DEAD, TransactionStatus
 from app.models.record import AuthenticationRecord
@@ -55,6 +55,8 @@ def sweep() -> SweepReport:
         claims_freed=_free_old_claims(now),
         anchored=anchoring.anchor_due(extensions.get().settings.anchor_batch_size).claimed,
     )
+    for step, number in asdict(report).items():
+        measures.SWEPT.add(step, amount=number)
     if not report.is_empty:
         logger.info("sweep", extra={"event": "sweep", **asdict(report)})
     return report

@@ -12,7 +12,7 @@ from app import extensions
 from app.domain.clock import utc_now
 from app.models.setting import Setting
 from app.models.utxo import Utxo
-from app.services import anchoring
+from app.services import anchoring, checkup
 from tests.integration.api.caller import Caller
 from tests.integration.services.lab import Owner
 
@@ -166,6 +166,7 @@ def test_an_absent_chain_is_no_success(caller: Caller) -> None:
 def test_metrics_show_the_pool_and_what_waits(caller: Caller) -> None:
     caller.lab.fill_pool(2)
     caller.registered("NFC-1", Owner())
+    checkup.run()
 
     seen = scrape(caller)
 
@@ -234,13 +235,17 @@ def test_metrics_ask_for_the_key_where_the_setting_says_so(
     assert caller.get("/metrics", headers=headers(caller)).status_code == 200
 
 
-def test_a_dead_database_is_503(caller: Caller) -> None:
+def test_o2_a_dead_database_takes_its_own_numbers_along_and_no_others(caller: Caller) -> None:
     caller.start(
         MONGODB_URI="mongodb://127.0.0.1:1/?directConnection=true",
         DB_SERVER_SELECTION_TIMEOUT_MS="100",
     )
 
-    assert caller.get("/metrics").status_code == 503
+    seen = scrape(caller)
+    assert seen["patchproof_part_up", "database"] == 0
+    assert seen["patchproof_part_up", "redis"] == 1
+    assert seen["patchproof_queue_depth", "anchoring"] == 0
+    assert ("patchproof_registrations_left", "") not in seen
     response = caller.get("/v1/admin/utxo-health", headers=headers(caller))
     assert response.status_code == 503
     assert response.json["success"] is False
