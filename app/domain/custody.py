@@ -14,6 +14,7 @@ from app.bitcoin.addresses import Network
 from app.bitcoin.errors import BitcoinFormatError
 from app.bitcoin.keys import PublicKey
 from app.bitcoin.transactions import Transaction
+from app.domain import older_records
 from app.domain.batch_tree import BatchPlace
 from app.domain.canonical import canonical_json, sha256_hex
 from app.domain.claims import Claim
@@ -27,6 +28,7 @@ from app.domain.envelope import (
 )
 from app.domain.inclusion import Inclusion, find_inclusion_problem
 from app.domain.messages import is_signed_by, transfer_message
+from app.domain.older_records import OlderForm
 from app.domain.records import (
     Custody,
     OwnerWord,
@@ -50,7 +52,7 @@ class CustodyLink:
 
     `inclusion` is None while the transaction is not mined, `salt` where something was erased.
     `place` is where it stands in the batch that the transaction carries, None where that carries it
-    alone.
+    alone. `older` is set where an older system made it, and the transaction is an imported one.
     """
 
     head: str
@@ -63,6 +65,7 @@ class CustodyLink:
     raw_tx: bytes | None
     inclusion: Inclusion | None
     place: BatchPlace | None = None
+    older: OlderForm | None = None
 
     @property
     def prev_head(self) -> str | None:
@@ -94,8 +97,12 @@ def order_line(links: Iterable[CustodyLink], head: str) -> list[CustodyLink]:
 def is_endorsed(link: CustodyLink, issuer_keys: Iterable[str]) -> bool:
     """Tells whether one of the pinned issuer keys, compressed hex, signed this record.
 
-    It can't be told of a transfer whose owner was erased.
+    It can't be told of a transfer whose owner was erased, but for one of the older system.
     """
+    if link.older is not None:
+        return _names_pinned_key(link, issuer_keys) and older_records.is_endorsed(
+            link.content, link.older, link.issuer_pubkey, link.issuer_signature
+        )
     if link.content.is_endorsement_erased:
         return False
     return _names_pinned_key(link, issuer_keys) and is_signed_by(
@@ -126,6 +133,39 @@ def check_line(
 def _check(
     link: CustodyLink, previous: CustodyLink | None, keys: Sequence[str], network: Network
 ) -> Iterable[str]:
+    if link.older is not None:
+        yield from _check_older(link, link.older, previous, keys)
+    else:
+        yield from _check_ours(link, keys)
+    if link.inclusion is not None:
+        problem = find_inclusion_problem(link.txid, link.inclusion, network)
+        if problem is not None:
+            yield f"its transaction is not proven to be mined: {problem}"
+    if previous is not None:
+        yield from _check_handover(link, previous, network)
+
+
+def _check_older(
+    link: CustodyLink, form: OlderForm, previous: CustodyLink | None, keys: Sequence[str]
+) -> Iterable[str]:
+    if not _names_pinned_key(link, keys) or link.head != link.txid:
+        yield "no pinned issuer key signed it"
+    # One signature, over the registration, serves the whole line of the older system.
+    before = form if previous is None else previous.older
+    if before is None or before.endorsed_ts != form.endorsed_ts:
+        yield "its time is not what was signed"
+    yield from older_records.find_problems(
+        link.content,
+        form,
+        record_digest=link.digest,
+        issuer_pubkey=link.issuer_pubkey,
+        issuer_signature=link.issuer_signature,
+        txid=link.txid,
+        raw_tx=link.raw_tx,
+    )
+
+
+def _check_ours(link: CustodyLink, keys: Sequence[str]) -> Iterable[str]:
     content = link.content
     # Without what the issuer signed the signature is held against the chain only.
     is_signed = _names_pinned_key if content.is_endorsement_erased else is_endorsed
@@ -138,12 +178,6 @@ def _check(
         yield "its digest is not that of the record"
     if not _is_anchored(link):
         yield "its transaction does not carry it"
-    if link.inclusion is not None:
-        problem = find_inclusion_problem(link.txid, link.inclusion, network)
-        if problem is not None:
-            yield f"its transaction is not proven to be mined: {problem}"
-    if previous is not None:
-        yield from _check_handover(link, previous, network)
 
 
 def _is_anchored(link: CustodyLink) -> bool:
@@ -229,8 +263,17 @@ def _is_signed_over(
     except BitcoinFormatError:
         return False
     message = transfer_message(link.content.uid_tag_id, word.signed_txid, owner)
-    return before in (None, signer) and is_signed_by(
-        word.public_key_hex, word.signature_der_hex, message
+    return before in (None, signer) and _is_signed(link, word, message)
+
+
+def _is_signed(link: CustodyLink, word: OwnerWord, message: bytes) -> bool:
+    if link.older is None:
+        return is_signed_by(word.public_key_hex, word.signature_der_hex, message)
+    return older_records.is_signed(
+        word.public_key_hex,
+        word.signature_der_hex,
+        message,
+        is_reversed=link.older.is_word_reversed,
     )
 
 

@@ -12,6 +12,8 @@ from app.domain.canonical import canonical_json, sha256_hex
 
 _PROTOCOL = b"PatchProof"
 _VERSION = b"1"
+_DATA = b"\x00\x6a"
+_RECORD = b'"AUTHENTICATION_RECORD"'
 
 
 class InvalidEnvelopeError(ValueError):
@@ -90,14 +92,15 @@ def chain_form(raw_tx: bytes) -> ChainForm:
     Raises BitcoinFormatError when the bytes are no transaction.
     """
     for output in Transaction.from_bytes(raw_tx).outputs:
+        if output.locking_script.startswith(_DATA) and _RECORD in output.locking_script:
+            # An older system needed no envelope for it.
+            return ChainForm.IN_CLEAR
         try:
             envelope = Envelope.from_locking_script(output.locking_script)
         except (BitcoinFormatError, InvalidEnvelopeError):
             continue
         if envelope.kind is Kind.BATCH:
             return ChainForm.BATCH_ROOT
-        if b'"AUTHENTICATION_RECORD"' in envelope.payload:
-            return ChainForm.IN_CLEAR
     return ChainForm.SALTED_DIGEST
 
 

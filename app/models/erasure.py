@@ -106,6 +106,12 @@ class Erasure(StoredDocument):
         return found is not None and bool(found.is_user_id)
 
     @classmethod
+    def list_reserved(cls, subject_digests: Collection[str]) -> set[str]:
+        """The same for many: answers those of these digests that are kept from others."""
+        kept = cls.objects(subject_digest__in=list(subject_digests), freed_at=None, is_user_id=True)
+        return set(kept.scalar("subject_digest")) if subject_digests else set()
+
+    @classmethod
     def list_due(cls, now: datetime, limit: int) -> list[Erasure]:
         return list(cls.objects(next_attempt_at__lte=now).limit(limit))
 

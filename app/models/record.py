@@ -35,6 +35,7 @@ from app.domain.records import (
 )
 from app.domain.states import RECORD_MOVES, RECORD_TERMINAL, RecordEvent, RecordStatus
 from app.models.base import StatefulDocument, StoredPart
+from app.models.older import OlderField
 from app.models.transaction import AnchoredField, ChainTransaction
 
 
@@ -137,6 +138,7 @@ class AuthenticationRecord(StatefulDocument):
     head = StringField()
     txid = StringField()
     batch = EmbeddedDocumentField(BatchField)
+    older = EmbeddedDocumentField(OlderField)
 
     active_key = StringField()
     idempotency_key = StringField()
@@ -555,6 +557,17 @@ class AuthenticationRecord(StatefulDocument):
                 unset__confirmed_at=True,
             )
         )
+
+    @classmethod
+    def find_states(cls, ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
+        """Answers how far those of these records are that exist."""
+        return dict(cls.objects(id__in=list(ids)).scalar("id", "status")) if ids else {}
+
+    @classmethod
+    def forget_older(cls, ids: Sequence[ObjectId]) -> int:
+        """Deletes imported records that were kept as failed and turn out to be more."""
+        mine = cls.objects(id__in=list(ids), status=RecordStatus.FAILED.value, older__ne=None)
+        return int(mine.delete()) if ids else 0
 
     @classmethod
     def find_successors(cls, heads: Sequence[str]) -> dict[str, AuthenticationRecord]:

@@ -41,6 +41,8 @@ class TransactionKind(StrEnum):
     BATCH = "batch"
     SPLIT = "split"
     SWEEP = "sweep"
+    # Made by an older system, and on the chain before it came here.
+    IMPORTED = "imported"
 
 
 class InputField(StoredPart):

@@ -10,12 +10,13 @@ from bson import ObjectId
 
 from app.domain.custody import CustodyLink
 from app.domain.inclusion import Inclusion
+from app.domain.older_records import OlderForm
 from app.domain.states import RecordStatus
 from app.errors import NotFoundError
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import CHAIN_TIP, Setting
-from app.models.transaction import ChainTransaction
+from app.models.transaction import ChainTransaction, TransactionKind
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,14 @@ class StoredLine:
             raw_tx=None if transaction is None else bytes(transaction.raw_tx),
             inclusion=None if transaction is None else _inclusion(transaction),
             place=None if record.batch is None else record.batch.place,
+            older=_older(record, transaction),
         )
+
+
+def _older(record: AuthenticationRecord, transaction: ChainTransaction | None) -> OlderForm | None:
+    """How it was signed elsewhere; never honoured for what this service has sent."""
+    is_imported = transaction is not None and transaction.kind == TransactionKind.IMPORTED
+    return record.older.form if is_imported and record.older is not None else None
 
 
 def _inclusion(transaction: ChainTransaction) -> Inclusion | None:

@@ -99,6 +99,15 @@ def load() -> Knobs:
     )
 
 
+def find_number(key: str, value: Any) -> int | None:
+    """Answers the number that a value means for a live setting; None where it makes no sense."""
+    live = LIVE_KEYS.get(key)
+    most = extensions.get().settings.fee_per_kb_max
+    low, high = (1, most) if live is None else (live.low, live.high)
+    number = _number(value) if live is not None or key == FEE_PER_KB else None
+    return number if number is not None and low <= number <= high else None
+
+
 def _rate(stored: Mapping[str, Setting], settings: Settings) -> tuple[int, str]:
     """The operator's rate, then the broadcaster's while it is fresh, then the environment's."""
     most = settings.fee_per_kb_max

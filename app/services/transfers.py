@@ -7,6 +7,7 @@ from datetime import datetime
 
 from app import extensions, logs
 from app.bitcoin.keys import PublicKey
+from app.domain.canonical import canonical_json, sha256_hex
 from app.domain.clock import unix_milliseconds, utc_now
 from app.domain.messages import is_signed_by, transfer_message
 from app.domain.records import SALT_BYTES, OwnerWord, RecordKind
@@ -87,7 +88,8 @@ def build_record(
         active_key=transfer_key(current.head),
         product=current.product,
         metadata=current.metadata,
-        metadata_sha256=current.metadata_sha256,
+        # Not the one before: an older system hashed it in another form.
+        metadata_sha256=sha256_hex(canonical_json(dict(current.metadata))),
         owner=new_owner,
         ts=unix_milliseconds(now),
         custody=custody,
