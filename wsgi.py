@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 from typing import TYPE_CHECKING
 
-from app import create_app, starting
+from app import create_app, starting, uncaught
 from app.config import SettingsError, load_settings
+from app.services import measuring
 from app.services.start_checks import Kind
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ try:
 except SettingsError as error:
     starting.tell(error)
     raise SystemExit(_EXIT_CODE) from None
+
+uncaught.end_with_any_thread()
+
+measuring.begin(Kind.WEB)
+atexit.register(measuring.end)
 
 # What was made so far stays: collections that walk it again and again cost a tenth of each request.
 gc.collect()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 
+import pymongo
 import redis
 from pymongo.errors import PyMongoError
 
@@ -37,6 +38,7 @@ class Readiness:
 # Outside services are asked at most this often, whoever polls.
 _OUTSIDE_SECONDS = 10.0
 _outside_lock = Lock()
+_DATABASE_SECONDS = 3.0
 
 
 def check() -> Readiness:
@@ -69,6 +71,12 @@ _indexed: set[str] = set()
 
 
 def _check_database() -> str | None:
+    # The driver's own limits are those of a long query: whoever polls would have left by then.
+    with pymongo.timeout(_DATABASE_SECONDS):
+        return _find_database_problem()
+
+
+def _find_database_problem() -> str | None:
     current = extensions.get()
     current.database.admin.command("ping")
     if current.settings.db_name not in _indexed:

@@ -27,7 +27,8 @@ from app.clients.outcomes import AuthenticationRefusedError, ClientError, WrongN
 from app.config import Settings, SettingsError
 from app.domain import svd
 from app.domain.clock import utc_now
-from app.services import api_keys
+from app.errors import InconsistentStateError
+from app.services import api_keys, migrating
 
 logger = logging.getLogger(__name__)
 
@@ -199,12 +200,16 @@ def _explain(error: PyMongoError) -> str:
 
 
 def _check_migrations() -> None:
-    with _asking_database():
-        missing = extensions.missing_indexes()
-    if missing:
+    try:
+        with _asking_database():
+            plan = migrating.plan()
+    except InconsistentStateError as error:
+        raise StartError(f"{error.message}: install the release anew") from None
+    waiting = [*plan.migrations, *plan.indexes]
+    if waiting:
         raise StartError(
-            f"the database lacks indexes of this release ({'; '.join(missing)}): "
-            "run manage.py db indexes"
+            f"the database lacks migrations or indexes of this release ({'; '.join(waiting)}): "
+            "run manage.py db migrate"
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
@@ -161,6 +164,24 @@ def test_o2_not_ready_names_the_part(caller: Caller, part: str, settings: dict[s
     assert body["ready"] is False
     assert list(body["parts"]) == [part]
     caller.start()
+
+
+def test_o2_a_frozen_database_is_named_long_before_the_driver_gives_up(caller: Caller) -> None:
+    assert caller.get("/ready").status_code == 200
+    pid = int((caller.lab.devnet.directory / "run" / "database").read_text().split()[0])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        response = caller.get("/ready")
+        taken = time.monotonic() - begun
+        alive = caller.get("/health")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    body: Any = response.json
+    assert (response.status_code, body["parts"]) == (503, {"database": "does not answer"})
+    assert taken < caller.lab.settings.db_socket_timeout_ms / 1000 / 3
+    assert alive.status_code == 200
 
 
 def test_ready_tells_that_a_broadcaster_is_left_alone(caller: Caller) -> None:

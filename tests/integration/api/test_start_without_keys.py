@@ -15,7 +15,7 @@ import requests
 from pymongo import MongoClient
 
 from app.domain.api_keys import Scope
-from app.services import api_keys
+from app.services import api_keys, migrating
 from devnet.supervisor.site import CHECKOUT
 from tests.integration.api.caller import Caller
 from tests.integration.api.serving import serving
@@ -34,6 +34,7 @@ Environ = dict[str, str]
 @pytest.fixture
 def environ(caller: Caller) -> Iterator[Environ]:
     """A production environment on the devnet's database, without API_KEY."""
+    migrating.migrate()
     env = {name: value for name, value in caller.lab.env.items() if name != "API_KEY"}
     with MongoClient[dict[str, Any]](env["MONGODB_URI"]) as client:
         client.admin.command({"createUser": USER, "pwd": PASSWORD, "roles": ["root"]})

@@ -13,6 +13,7 @@ from pymongo import MongoClient
 from app import extensions
 from app.bitcoin.keys import PublicKey
 from app.config import load_settings
+from app.services import migrating
 from devnet.supervisor import Devnet
 from tests.integration.starting.processes import Environ
 
@@ -20,23 +21,29 @@ USER, PASSWORD = "patchproof-start", "a-word-of-the-database"
 
 
 @pytest.fixture(scope="session")
-def production(devnet: Devnet) -> Iterator[Environ]:
+def database_user(devnet: Devnet) -> Iterator[str]:
+    """Name and password of somebody who may write."""
+    with MongoClient[dict[str, Any]](devnet.env["MONGODB_URI"]) as client:
+        client.admin.command({"createUser": USER, "pwd": PASSWORD, "roles": ["root"]})
+        yield f"{USER}:{PASSWORD}"
+        client.admin.command({"dropUser": USER})
+
+
+@pytest.fixture
+def production(devnet: Devnet, database_user: str) -> Environ:
     """Every setting that production needs, on the devnet's services; they can be used."""
     env = devnet.env
     extensions.init(load_settings(env))
-    extensions.ensure_indexes()
-    with MongoClient[dict[str, Any]](env["MONGODB_URI"]) as client:
-        client.admin.command({"createUser": USER, "pwd": PASSWORD, "roles": ["root"]})
-        yield {
-            "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **env,
-            "APP_ENV": "production",
-            # Regtest is the devnet's alone; its addresses are those of the test network.
-            "WOC_NETWORK": "test",
-            "MONGODB_URI": env["MONGODB_URI"].replace("://", f"://{USER}:{PASSWORD}@"),
-        }
-        client.admin.command({"dropUser": USER})
+    migrating.migrate()
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **env,
+        "APP_ENV": "production",
+        # Regtest is the devnet's alone; its addresses are those of the test network.
+        "WOC_NETWORK": "test",
+        "MONGODB_URI": env["MONGODB_URI"].replace("://", f"://{database_user}@"),
+    }
 
 
 @pytest.fixture(scope="session")

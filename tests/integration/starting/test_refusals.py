@@ -129,6 +129,16 @@ def test_o4_each_service_that_is_dead_or_never_answers_is_named(
     assert [each for each in ended if "a-word-of-the-database" in each.output] == []
 
 
+def test_a_release_whose_migrations_have_not_run_does_not_start(
+    production: Environ, tmp_path: Path
+) -> None:
+    cases = [Case({"DB_NAME": "patchproof_new"}, "run manage.py db migrate\n")]
+
+    ended = end_all(PROCESSES["worker"], production, cases, tmp_path)
+
+    assert list_problems(ended) == []
+
+
 def test_an_env_file_of_the_older_system_is_told_what_it_lacks(
     production: Environ, tmp_path: Path
 ) -> None:
