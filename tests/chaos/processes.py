@@ -24,6 +24,7 @@ KILLED = -9
 REFUSED = 3
 # What the web part does for a request, beside the tasks of workers.
 ACCEPT = "accept-registration"
+BATCH = "anchor-batch"
 
 
 @dataclass(frozen=True)

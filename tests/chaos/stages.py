@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -19,7 +19,7 @@ from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
 from app.queue import Task, begin
 from app.services import pool, pool_sync, tracker
-from tests.chaos.processes import ACCEPT, Job
+from tests.chaos.processes import ACCEPT, BATCH, Job
 from tests.integration.services.lab import Lab, Owner
 
 KEY = "funding"
@@ -71,6 +71,13 @@ def new_uid() -> str:
 def _registration(lab: Lab) -> Play:
     fill(lab)
     return _anchoring([lab.register(new_uid()).record for _ in range(2)])
+
+
+def _batching(lab: Lab) -> Play:
+    """Registrations that are to share one transaction; those that are left over go alone."""
+    fill(lab)
+    play = _anchoring([lab.register(new_uid()).record for _ in range(3)])
+    return replace(play, job=Job(BATCH))
 
 
 def _transfer(lab: Lab) -> Play:
@@ -272,6 +279,7 @@ STAGES: dict[str, Stage] = {
     for stage in (
         Stage("acceptance", _acceptance),
         Stage("registration", _registration),
+        Stage("batching", _batching),
         Stage("transfer", _transfer),
         Stage("unwinding", _unwinding, is_synced=True),
         Stage("repricing", _repricing),

@@ -17,7 +17,7 @@ from app.domain.clock import utc_now
 from app.domain.states import RecordStatus, UtxoStatus
 from app.models.record import AuthenticationRecord
 from app.models.setting import SPLIT_LEASE
-from app.services import invariants, pool_sync, reaper, sweeper
+from app.services import batches, invariants, maintenance, pool_sync, reaper, sweeper
 from tests.chaos.processes import KILLED, Job, Zygote, is_asleep_or_over, wait_until
 from tests.chaos.stages import Play, Stage
 from tests.integration.services.invariants import (
@@ -27,7 +27,7 @@ from tests.integration.services.invariants import (
 )
 from tests.integration.services.lab import Lab
 
-POOL_LOCK = "lock:pool"
+LOCKS = (f"lock:{maintenance.POOL}", f"lock:{batches.LOCK}")
 _ROUNDS = 12
 _LEASED: Mapping[str, Sequence[tuple[str, dict[str, Any]]]] = {
     "authentication_records": [
@@ -193,7 +193,7 @@ def pass_time(lab: Lab) -> None:
 
 def let_maintenance_run_out(lab: Lab) -> None:
     """Lets the time pass that a dead process's locks on upkeep last."""
-    extensions.get().redis.delete(POOL_LOCK)
+    extensions.get().redis.delete(*LOCKS)
     lab.collection("settings").update_one(
         {"key": SPLIT_LEASE}, {"$set": {"value.until": utc_now()}}
     )

@@ -23,10 +23,10 @@ from celery.bin.celery import celery
 from app import extensions, logs
 from app.config import load_settings
 from app.errors import PatchProofError
-from app.services import registration
+from app.services import batches, registration
 from tasks.worker import app
 from tests.chaos import points
-from tests.chaos.processes import ACCEPT, REFUSED
+from tests.chaos.processes import ACCEPT, BATCH, REFUSED
 
 ENDS = {
     "kill": points.die,
@@ -127,6 +127,8 @@ def _run_task(job: Mapping[str, Any]) -> None:
     logs.request_id.set(job["request_id"])
     if job["task"] == ACCEPT:
         _accept(**job["arguments"])
+    elif job["task"] == BATCH:
+        batches.anchor_waiting()
     else:
         app.tasks[job["task"]](**job["arguments"])
 
