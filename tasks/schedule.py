@@ -26,6 +26,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         Task.SPLIT_POOL: 900.0,
         # Well within FEE_POLICY_MAX_AGE_SECONDS, so that one silent answer changes nothing.
         Task.REFRESH_FEE: 240.0,
+        Task.CHECK_INVARIANTS: float(settings.invariants_interval_seconds),
     }
     # At a time of day: a period of a day would never end for a beat that is restarted daily.
     at_night = crontab(hour="2", minute="0")

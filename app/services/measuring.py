@@ -154,7 +154,7 @@ class _Carrier:
             elif time.monotonic() >= self._signs_at:
                 self._sign()
             push()
-        except redis.RedisError as error:
+        except Exception as error:  # noqa: BLE001 - no number is worth the end of its process
             self._complain(error)
 
     def _sign(self) -> None:
@@ -173,10 +173,10 @@ class _Carrier:
             for sample in family.samples
         }
 
-    def _complain(self, error: redis.RedisError) -> None:
+    def _complain(self, error: Exception) -> None:
         if time.monotonic() >= self._speaks_at:
             self._speaks_at = time.monotonic() + _WORDS_SECONDS
             logger.warning(
-                "measures are kept until Redis is back",
+                "measures are kept until they can be carried",
                 extra={"event": "measures.kept", "reason": type(error).__name__},
             )
