@@ -12,7 +12,7 @@ from app.bitcoin.keys import PrivateKey
 from app.clients.outcomes import ClientError
 from app.domain import svd
 from app.domain.clock import utc_now
-from app.errors import SignerUnavailableError
+from app.errors import UnavailableError
 from app.extensions import Extensions
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ def active() -> str:
     """The name of the key that logins use now, at most a minute old.
 
     Raises:
-        SignerUnavailableError: the signer is away, has not told it to this process, and SVD_KMS_KID
-            does not tell it either.
+        UnavailableError: the signer is away, has not told it to this process, and SVD_KMS_KID does
+            not tell it either. Clients know the code of this one.
     """
     reading = _reading()
     if time.monotonic() >= reading.asks_again_at and _lock.acquire(blocking=reading.kid is None):
@@ -52,8 +52,9 @@ def active() -> str:
             _lock.release()
     kid = reading.kid or extensions.get().settings.svd_kms_kid
     if kid is None:
-        raise SignerUnavailableError(
-            "the signer does not answer", retry_after_seconds=_RETRY_SECONDS
+        raise UnavailableError(
+            "nobody tells which key logins use: the signer does not answer",
+            retry_after_seconds=_RETRY_SECONDS,
         )
     return kid
 

@@ -9,7 +9,7 @@ import pytest
 
 from app import extensions
 from app.clients.kms import KmsClient
-from app.errors import SignerUnavailableError, UnavailableError
+from app.errors import UnavailableError
 from app.services import challenges, login, login_metrics, signer_kid, tokens
 from app.services.challenges import Purpose
 from app.services.login_metrics import Event
@@ -174,10 +174,10 @@ def test_kid_is_503_while_nobody_can_tell_it(
     caller.start(**UNLIMITED, KMS_SVD_URL=scripted.url, SVD_KMS_BUDGET_MS="300")
     scripted.prepare(Reply(b"no", 500))
     for _ in range(3):
-        assert code_of(caller.get("/api/svd/kid")) == (503, "signer_unavailable")
+        assert code_of(caller.get("/api/svd/kid")) == (503, "service_unavailable")
     # Askers don't wear out a signer that fails.
     assert len(scripted.seen) == 1
-    with pytest.raises(SignerUnavailableError):
+    with pytest.raises(UnavailableError):
         signer_kid.active()
     assert signer_kid.known() == "svd-kms"
     monkeypatch.setattr(signer_kid, "_REST_SECONDS", 0.0)
