@@ -25,6 +25,7 @@ REFUSED = 3
 # What the web part does for a request, beside the tasks of workers.
 ACCEPT = "accept-registration"
 BATCH = "anchor-batch"
+REQUESTS = (ACCEPT, BATCH)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from celery import Celery
 
 from app.queue import Queue
 from app.services import pool_sync
-from tests.chaos.processes import ACCEPT, Job, Zygote, members, wait_until
+from tests.chaos.processes import REQUESTS, Job, Zygote, members, wait_until
 from tests.chaos.stages import Play, Stage
 from tests.chaos.steps import Theatre, list_unfinished
 from tests.integration.services.lab import Lab
@@ -35,7 +35,7 @@ class WorkerTheatre(Theatre):
 
     def perform(self, job: Job) -> int:
         """Has the task done by a worker that dies; answers how that ended, 0 if it does not."""
-        if job.point is None or job.task == ACCEPT:
+        if job.point is None or job.task in REQUESTS:
             return super().perform(job)
         queue = f"chaos-{next(_numbers)}"
         pid = self.zygote.start(
