@@ -36,9 +36,11 @@ Environment:
   PREFIX=/opt/patchproof                     /opt/patchproof-signer with --signer
   ENV_FILE=/etc/patchproof/patchproof.env    /etc/patchproof-signer/env with --signer; only read
   SERVICE_USER=patchproof                    patchproof-signer with --signer; not used unless root deploys
-  SERVICE_CONTROL=systemctl                  is called with: restart UNIT ...
+  SERVICE_CONTROL=systemctl                  is called with: restart UNIT ..., and with: stop UNIT ...
   WORKERS="anchoring maintenance mail"       the queues that have a worker on this host, maybe none
   WEB_UNIT=patchproof-web.service            empty where this host has no API
+  NEXT_UNIT=patchproof-web-next.service      the API that answers meanwhile; empty saves its memory, and
+                                             callers wait for the seconds in which the API restarts
   BEAT_UNIT=patchproof-beat.service          empty where this host has no clock
   PUBLIC_URL=                                the public door, PUBLIC_BASE_URL of the settings without it
   PUBLIC_ADDRESS=                            where its name is reached from here, e.g. 127.0.0.1

@@ -102,6 +102,16 @@ def on_starting(_server: Arbiter) -> None:
         _empty(Path(directory))
 
 
+def post_worker_init(_worker: Worker) -> None:
+    """Says that calls are answered from now on: the units wait for it (ExecStartPost).
+
+    gunicorn tells systemd that it has started as soon as it listens, seconds before.
+    """
+    directory = os.environ.get("RUNTIME_DIRECTORY")
+    if directory:
+        (Path(directory) / "answering").touch()
+
+
 def child_exit(_server: Arbiter, worker: Worker) -> None:
     """Takes the gauges of a worker that has ended out of the sums; its counters stay."""
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):

@@ -38,6 +38,7 @@ load_defaults() {
     SERVICE_CONTROL=${SERVICE_CONTROL:-systemctl}
     # Empty where this host has no such part.
     WEB_UNIT=${WEB_UNIT-patchproof-web.service}
+    NEXT_UNIT=${NEXT_UNIT-patchproof-web-next.service}
     BEAT_UNIT=${BEAT_UNIT-patchproof-beat.service}
     WORKERS=${WORKERS-anchoring maintenance mail}
     KEEP=${KEEP:-5}
@@ -265,9 +266,17 @@ restart_workers() {
     [ "${#units[@]}" = 0 ] || control restart "${units[@]}"
 }
 
-# The socket stays open (patchproof-web.socket): who calls between two servers waits and is answered.
-# Never restart patchproof.target, which would close it.
-restart_web() { [ -z "$WEB_UNIT" ] || control restart "$WEB_UNIT"; }
+# The socket stays open (patchproof-web.socket), and a second API takes calls from it while the first
+# ends and begins anew. Never restart patchproof.target, which would close it.
+restart_web() {
+    [ -n "$WEB_UNIT" ] || return 0
+    if [ -z "$NEXT_UNIT" ] || [ -z "$(last_good)" ]; then
+        control restart "$WEB_UNIT"
+        return
+    fi
+    # Not `start`: a next one that a script left behind, or that failed, has other code.
+    control restart "$NEXT_UNIT" && control restart "$WEB_UNIT" && control stop "$NEXT_UNIT"
+}
 
 # Whoever knows more starts last when going forward, and ends first when going back: a new worker
 # knows every message of an old API, an old worker not those of a new one.

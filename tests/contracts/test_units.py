@@ -49,7 +49,8 @@ DIRECTIVES = {
     | {"StartLimitIntervalSec"},
     "Install": {"WantedBy"},
     "Socket": {"ListenStream", "Backlog", "NoDelay", "FlushPending"},
-    "Service": {"Type", "NotifyAccess", "User", "Group", "WorkingDirectory", "ExecStart"}
+    "Service": {"Type", "NotifyAccess", "Sockets", "User", "Group", "WorkingDirectory", "ExecStart"}
+    | {"ExecStartPost"}
     | {"Environment", "EnvironmentFile", "RuntimeDirectory", "KillMode", "Restart", "RestartSec"}
     | {"TimeoutStartSec", "TimeoutStopSec", "LimitNOFILE", "LimitCORE", "ReadOnlyPaths"}
     | {"IPAddressDeny", "IPAddressAllow"}
@@ -118,6 +119,20 @@ def test_every_queue_has_a_worker_and_the_clock_runs_once() -> None:
     assert sorted(QUEUES) == sorted(queue.value for queue in Queue)
     assert wanted.count("patchproof-beat.service") == 1
     assert "--queues %i " in one(unit_path("patchproof-worker@.service"), "ExecStart")
+
+
+def test_the_next_api_differs_from_the_api_in_its_place_alone() -> None:
+    web, following = (
+        read(unit_path("patchproof-web.service")),
+        read(unit_path("patchproof-web-next.service")),
+    )
+    assert following["Service"].pop("Sockets") == ["patchproof-web.socket"]
+    for name in ("Environment", "RuntimeDirectory", "ExecStartPost"):
+        [mine], [its] = following["Service"].pop(name), web["Service"].pop(name)
+        assert mine == its.replace("patchproof-web", "patchproof-web-next")
+    assert following["Service"] == web["Service"]
+    # It is there while one release takes another's place, and never after a boot.
+    assert "Install" not in following
 
 
 def test_a_stop_waits_for_what_is_under_way() -> None:

@@ -153,9 +153,9 @@ class Units:
     def handle(self, words: list[str]) -> None:
         """Does what `systemctl WORDS` does."""
         verb, *units = words
-        assert verb == "restart", words
+        do = {"restart": self._restart, "stop": self._stop}[verb]
         with ThreadPoolExecutor(len(units)) as pool:
-            list(pool.map(self._restart, units))
+            list(pool.map(do, units))
 
     def process(self, unit: str) -> subprocess.Popen[bytes]:
         return self._running[unit]
@@ -175,11 +175,14 @@ class Units:
         process = self._running.pop(unit, None)
         if process is None:
             return
+        service = self._read(unit)
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(float(self._read(unit).get("TimeoutStopSec", ["90"])[0]))
+            process.wait(float(service.get("TimeoutStopSec", ["90"])[0]))
         finally:
             _kill_group(process)
+            for name in service["RuntimeDirectory"]:
+                shutil.rmtree(self.machine.runtime / name)
 
     def _start(self, unit: str) -> None:
         service = self._read(unit)
@@ -187,13 +190,16 @@ class Units:
         environment = self._environment(service)
         words = [environment.get(word[2:-1], word) for word in shlex.split(command)]
         descriptors = []
-        if unit == "patchproof-web.service":
+        if "patchproof-web.socket" in service["Requires"]:
             descriptor = self._listener.fileno()
             words = ["/bin/bash", "-c", f"{_LISTENING}{descriptor}", "bash", *words]
             descriptors = [descriptor]
         with self._notified(service) as path:
             environment |= path
             self._running[unit] = self._run(unit, words, environment, descriptors)
+        for post in service["ExecStartPost"]:
+            seconds = float(service["TimeoutStartSec"][0])
+            subprocess.run(shlex.split(post), check=True, timeout=seconds)
 
     def _run(
         self, unit: str, words: list[str], environment: dict[str, str], descriptors: list[int]
@@ -244,8 +250,9 @@ class Units:
                 environment |= dict(line.split("=", 1) for line in lines)
         for name in service["RuntimeDirectory"]:
             directory = self.machine.runtime / name
-            directory.mkdir(exist_ok=True)
+            directory.mkdir()
             shutil.chown(directory, self._owner.pw_uid, self._owner.pw_gid)
+            environment["RUNTIME_DIRECTORY"] = str(directory)
         return environment
 
     def _read(self, unit: str) -> Unit:

@@ -137,7 +137,7 @@ class Place:
 
 def write_settings(machine: Machine, exports: Mapping[str, str], door: Front) -> None:
     mine = {"PUBLIC_BASE_URL": door.base_url, "TRUSTED_PROXIES": "1", "UTXO_MIN_POOL": "50"}
-    machine.write_settings({**exports, **mine})
+    machine.write_settings({**exports, **mine, "WEB_WORKERS": "1"})
 
 
 @pytest.fixture
@@ -156,6 +156,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
         shutil.copytree(CHECKOUT, machine.root / "source", ignore=LEFT_OUT)
         environment = {
             "SERVICE_CONTROL": str(control),
+            # Each process more costs every restart three seconds of a core.
+            "WORKERS": "anchoring maintenance",
             "PUBLIC_CA": str(door.certificate),
             "GATE_SECONDS": "120",
             "CHECK_SECONDS": "120",

@@ -45,6 +45,15 @@ def app(environ, start_response):
     start_response(status, [("Content-Type", "text/plain")])
     return [os.environ["DEPLOY_SHA"].encode()]
 """
+GUNICORN = """\
+import os, pathlib
+
+worker_class = "gthread"
+
+def post_worker_init(worker):
+    if "RUNTIME_DIRECTORY" in os.environ:
+        pathlib.Path(os.environ["RUNTIME_DIRECTORY"], "answering").touch()
+"""
 MANAGE_PY = """\
 import json, os, sys
 
@@ -92,7 +101,7 @@ def make_release(machine: Machine, name: str, parts: Mapping[str, str] | None = 
         "tasks/worker.py": "",
         "requirements/production.txt": "",
         "NAME": name,
-        "deploy/gunicorn.conf.py": "worker_class = 'gthread'",
+        "deploy/gunicorn.conf.py": GUNICORN,
     }
     for path, text in (files | dict(parts or {})).items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
