@@ -229,7 +229,7 @@ start_gate_of_signer() {
 
 wait_for_gate() {
     local end=$((SECONDS + GATE_SECONDS)) answer=
-    until answer=$(curl --silent --fail-with-body --max-time 10 "${GATE_URL[@]}" 2>&1); do
+    until answer=$(curl --noproxy '*' --silent --show-error --fail-with-body --max-time 10 "${GATE_URL[@]}" 2>&1); do
         kill -0 "$GATE_PID" 2>/dev/null || { say "It has ended. Its last lines:" && return 1; }
         [ "$SECONDS" -lt "$end" ] || { say "Not ready after $GATE_SECONDS seconds: $answer" && return 1; }
         sleep 0.2
@@ -294,7 +294,7 @@ restart_all() {
 check_serving() {
     local release=$1 end=$((SECONDS + CHECK_SECONDS))
     if [ "$KIND" = signer ]; then
-        wait_for_door "http://$(signer_address)/health" "$end"
+        wait_for_door "http://$(signer_address)/health" "$end" --noproxy '*'
         return
     fi
     check_door "$end" && check_workers "$release" "$end"
