@@ -15,6 +15,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+MEMORY_COLUMNS = ("MiB", "MiB to itself")
+MEBIBYTE = 1024 * 1024
 _WIDTH = 132
 
 
@@ -92,6 +94,12 @@ def cpu_of(processes: Sequence[psutil.Process]) -> Clock:
         return sum(each.user + each.system for each in times)
 
     return clock
+
+
+def memory(processes: Sequence[psutil.Process]) -> list[float]:
+    """What the largest of these takes, and has to itself, in MiB."""
+    infos = [process.memory_full_info() for process in processes]
+    return [max(info.rss for info in infos) / MEBIBYTE, max(info.uss for info in infos) / MEBIBYTE]
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

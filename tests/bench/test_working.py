@@ -20,7 +20,7 @@ from app import extensions
 from app.queue import Queue
 from devnet.supervisor.probes import find_worker_problem
 from devnet.supervisor.site import CHECKOUT
-from tests.bench.measuring import Cost, cpu_of, middle, show
+from tests.bench.measuring import MEMORY_COLUMNS, Cost, cpu_of, memory, middle, show
 from tests.integration.services.lab import Lab
 
 BROADCASTERS = ("arc", "whatsonchain")
@@ -45,6 +45,7 @@ def test_anchoring_in_a_worker(lab: Lab, tmp_path: Path) -> None:
             costs = [
                 _work(lab, processes, f"NFC-{broadcaster}-{number}") for number in range(ROUNDS + 1)
             ]
+            sizes = [memory([process]) for process in processes]
         # The first round opens the worker's connections.
         cost = middle(costs[1:])
         name = f"{broadcaster}, passes of up to {BATCH}"
@@ -53,6 +54,11 @@ def test_anchoring_in_a_worker(lab: Lab, tmp_path: Path) -> None:
         f"Anchoring {RECORDS} records in one Celery worker, woken as they came",
         ["", "tx/s", "ms/tx", "CPU ms/tx of the worker"],
         rows,
+    )
+    show(
+        "Memory of that worker",
+        ["", *MEMORY_COLUMNS],
+        [["leader", *sizes[0]], ["child", *sizes[1]]],
     )
 
 

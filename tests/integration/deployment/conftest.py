@@ -46,11 +46,14 @@ class Web:
 
 
 @contextmanager
-def serving(env: Mapping[str, str], log_path: Path) -> Iterator[Web]:
+def serving(
+    env: Mapping[str, str], log_path: Path, *options: str, application: str = "wsgi:app"
+) -> Iterator[Web]:
     """Starts gunicorn with the file of production and waits until it is ready."""
     port = choose_port(())
     environment = {**os.environ, **env, "WEB_BIND": f"127.0.0.1:{port}"}
-    command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIGURATION), "wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIGURATION)]
+    command += [*options, application]
     with (
         log_path.open("wb") as log,
         subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log) as process,
