@@ -52,6 +52,8 @@ max_requests_jitter = 4_000
 # Headers that say how the client came in count from the proxy alone; the application looks at them
 # as far as TRUSTED_PROXIES says. FORWARDED_ALLOW_IPS names another proxy.
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
+# Longer request lines are refused by the proxy, in the words that all failures have.
+limit_request_line = 8190
 # The heartbeat of a worker is a file, which must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
 # It would let other programs steer the server.

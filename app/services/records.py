@@ -18,5 +18,5 @@ def get_record(record_id: str) -> AuthenticationRecord:
     if ObjectId.is_valid(record_id):
         record = AuthenticationRecord.objects(id=record_id).first()
     if record is None:
-        raise NotFoundError(f"no record has the id {record_id}")
+        raise NotFoundError("no record has this id")
     return record

@@ -45,7 +45,7 @@ def transfer(
     current = AuthenticationRecord.find_confirmed(head.lower())
     state = PatchState.find(current.uid_tag_id) if current else None
     if current is None or state is None:
-        raise NotFoundError(f"no confirmed record has the txid {head}")
+        raise NotFoundError("no confirmed record has this txid")
     if state.head != current.head:
         raise PatchMovedError("the patch has been transferred since; ask for its current txid")
     word = OwnerWord(head, public_key_hex.lower(), signature_der_hex.lower())

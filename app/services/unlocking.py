@@ -120,7 +120,7 @@ def unlock(
 def _get_state(uid_tag_id: str) -> PatchState:
     state = PatchState.find(uid_tag_id)
     if state is None:
-        raise NotFoundError(f"no patch has the uid {uid_tag_id}")
+        raise NotFoundError("no patch has this uid")
     return state
 
 

@@ -56,6 +56,18 @@ def test_nginx_finds_nothing_wrong_with_the_configuration(proxy: Front) -> None:
     assert "test is successful" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("characters", "status", "code"),
+    [(7000, 400, "invalid_request"), (9000, 414, "invalid_request")],
+)
+def test_a_long_address_is_refused_in_the_words_of_all_failures(
+    proxy: Front, characters: int, status: int, code: str
+) -> None:
+    path = "/v1/patches/verify/" + "x" * characters
+
+    check_error(proxy.get(path), status, code)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "x;return 200", "x|y", "a&b", "$host", "a\nb"])
 def test_what_nginx_or_sed_would_misread_is_refused(name: str) -> None:
     done = render({"PATCHPROOF_SERVER_NAME": name})
