@@ -21,10 +21,11 @@ from app.commands._console import (
     with_services,
 )
 from app.models.indexes import IndexComparison
-from app.services import backups, chain_repair, migrating
+from app.services import backups, chain_repair, migrating, older_import
 from app.services.chain_repair import Comparison
 from app.services.invariants import Report
 from app.services.migrating import MigrationReport, MigrationStatus
+from app.services.older_report import ImportReport
 
 R = TypeVar("R")
 
@@ -300,3 +301,82 @@ def _print_comparison(found: Comparison, extra: Mapping[str, Any], now: Report) 
     show_rows("On the chain, and in no dump", ("transaction", "kind", "patch moved"), rows)
     for violation in now.violations:
         click.echo(f"{violation.rule}: {violation.detail} ({', '.join(violation.ids)})")
+
+
+def _read_collections(
+    _: click.Context, __: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if any(kind not in older_import.KINDS or not name for kind, _, name in pairs):
+        raise click.BadParameter(f"is KIND=NAME, with a kind of {', '.join(older_import.KINDS)}")
+    return {kind: name for kind, _, name in pairs}
+
+
+@db.command("import-older")
+@click.option(
+    "--from",
+    "uri",
+    required=True,
+    envvar="OLDER_MONGODB_URI",
+    help="The older database; better in the environment, as OLDER_MONGODB_URI, with its password.",
+)
+@click.option("--database", help="Its name, where the URI does not end with it.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(list(older_import.KINDS)),
+    help="Import only this; may be given several times. [default: all]",
+)
+@click.option(
+    "--collection",
+    "named",
+    multiple=True,
+    callback=_read_collections,
+    help="KIND=NAME, where a collection is not named as usual.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would be done; write nothing.")
+@as_json_option
+@with_services
+def import_older(
+    *,
+    uri: str,
+    database: str | None,
+    only: tuple[str, ...],
+    named: dict[str, str],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Import the database of the older system: records, pool, login keys and settings.
+
+    Stop the older system before: both would spend the same outputs. Its database is read and never
+    written. A record is confirmed only where the chain shows it and its signatures hold; every row
+    that is not taken is told with the reason. Repeating it goes on where it ended. Exit code 1
+    while rows are refused or wait. docs/operations/migrations.md has the rules.
+    """
+    with progress(as_json=as_json) as report:
+        done = older_import.run(
+            uri,
+            database,
+            only=frozenset(only or older_import.KINDS),
+            named=named,
+            is_dry_run=dry_run,
+            on_progress=report,
+        )
+    if as_json:
+        show("Import", {"ok": done.is_whole, **asdict(done)}, as_json=True)
+    else:
+        _print_import(done)
+    raise SystemExit(int(ExitCode.DONE if done.is_whole else ExitCode.FAILED))
+
+
+def _print_import(done: ImportReport) -> None:
+    title = "Would be imported" if done.is_dry_run else "Imported"
+    rows = [
+        (collection, outcome.replace("_", " "), number)
+        for collection, counter in done.counts.items()
+        for outcome, number in counter.items()
+    ]
+    rows += [(name, "left out", number) for name, number in done.left_out.items()]
+    show_rows(title, ("collection", "what", "rows"), rows)
+    notes = [(n.collection, n.id, n.uid_tag_id, n.outcome.value, n.reason) for n in done.notes]
+    show_rows("Not simply taken", ("collection", "row", "patch", "what", "why"), notes)

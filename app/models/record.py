@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -562,6 +562,28 @@ class AuthenticationRecord(StatefulDocument):
     def find_states(cls, ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
         """Answers how far those of these records are that exist."""
         return dict(cls.objects(id__in=list(ids)).scalar("id", "status")) if ids else {}
+
+    @classmethod
+    def list_imported(cls, uid_tag_ids: Collection[str]) -> list[AuthenticationRecord]:
+        """Lists the confirmed records of these patches that an older system made."""
+        mine = cls.objects(
+            uid_tag_id__in=list(uid_tag_ids), status=RecordStatus.CONFIRMED.value, older__ne=None
+        )
+        return list(mine) if uid_tag_ids else []
+
+    def as_anchored(self) -> AnchoredField:
+        """What a transaction of its own says of a confirmed record."""
+        return AnchoredField(
+            record_id=self.id,
+            kind=self.kind,
+            uid_tag_id=self.uid_tag_id,
+            owner=self.owner,
+            prev_head=None if self.custody is None else self.custody.prev_txid,
+            head=self.head,
+            digest=self.digest,
+            issuer_pubkey=self.issuer_pubkey,
+            issuer_signature=self.issuer_signature,
+        )
 
     @classmethod
     def forget_older(cls, ids: Sequence[ObjectId]) -> int:

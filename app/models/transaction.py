@@ -484,7 +484,7 @@ class ChainTransaction(StatefulDocument):
     @classmethod
     def list_anchors(cls, ids: Sequence[ObjectId]) -> dict[ObjectId, ChainTransaction]:
         """Answers these transactions by id, with what shows how records are on the chain."""
-        fields = ("status", "txid", "raw_tx", "proof")
+        fields = ("kind", "status", "txid", "raw_tx", "proof")
         found = cls.objects(id__in=list(ids)).only(*fields) if ids else ()
         return {transaction.id: transaction for transaction in found}
 

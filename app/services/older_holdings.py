@@ -97,15 +97,19 @@ class HoldingsImport:
         ours = dict(SvdKey.objects(user_id__in=users).scalar("user_id", "public_key_hex"))
         erased = Erasure.list_reserved([subjects.digest(user) for user in users])
         new: dict[str, OlderLoginKey] = {}
+        keys: set[str] = set()
         for row_id, key in read:
             if ours.get(key.user_id) == key.public_key_hex:
                 self._report.count(self._collection, Outcome.THERE_ALREADY)
             elif key.user_id in ours or key.user_id in new:
                 self._refuse(row_id, "the user has another key, which came first")
+            elif key.public_key_hex in keys:
+                self._refuse(row_id, "another user has this key")
             elif subjects.digest(key.user_id) in erased:
                 self._refuse(row_id, "the user was erased here")
             else:
                 new[key.user_id] = key
+                keys.add(key.public_key_hex)
         if self._report.is_dry_run:
             self._report.count(self._collection, Outcome.IMPORTED, len(new))
             return

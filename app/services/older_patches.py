@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -116,14 +116,28 @@ class PatchImport:
                 self._refuse(row, "this patch is registered here by another record")
             else:
                 new.append(row)
-        # A patch of which all is there needs nothing more, whatever has become of it since.
+        # Of a patch that is there as a whole the chain need not be asked again.
         open_uids = {r.record.uid_tag_id for r in new if r.id not in confirmed}
         there = [row for row in new if row.record.uid_tag_id not in open_uids]
         self._report.count(self._collection, Outcome.THERE_ALREADY, len(there))
+        self._finish({row.record.uid_tag_id for row in there})
         left = [row for row in new if row.record.uid_tag_id in open_uids]
         shown, reasons = self._ask_chain(left)
         lines = list(_lines(shown, reasons))
         self._store(lines, left, reasons, known)
+
+    def _finish(self, uids: Collection[str]) -> None:
+        """Sets the heads that a run which died in the middle has left out."""
+        lines: dict[str, dict[str | None, AnchoredField]] = defaultdict(dict)
+        for record in AuthenticationRecord.list_imported(uids):
+            anchored = record.as_anchored()
+            lines[record.uid_tag_id][anchored.prev_head] = anchored
+        heads: dict[str, str | None] = dict.fromkeys(lines)
+        while not self._report.is_dry_run and lines:
+            steps = {uid: line.get(heads[uid]) for uid, line in lines.items()}
+            PatchState.advance_each([step for step in steps.values() if step is not None])
+            lines = {uid: lines[uid] for uid, step in steps.items() if step is not None}
+            heads = {uid: step.head for uid, step in steps.items() if step is not None}
 
     def _read(self, rows: Iterable[Mapping[str, Any]]) -> list[OlderRecordRow]:
         read = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -40,14 +39,15 @@ class RowNote:
 class ImportReport:
     """Counts by collection and outcome; `left_out` are collections that are not imported at all."""
 
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
     notes: list[RowNote] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     is_dry_run: bool = False
 
     def count(self, collection: str, outcome: Outcome, number: int = 1) -> None:
         if number:
-            self.counts.setdefault(collection, Counter())[outcome.value] += number
+            mine = self.counts.setdefault(collection, {})
+            mine[outcome.value] = mine.get(outcome.value, 0) + number
 
     def note(
         self, collection: str, row_id: object, outcome: Outcome, reason: str, uid: str | None = None
@@ -62,7 +62,7 @@ class ImportReport:
     def is_whole(self) -> bool:
         """Whether nothing was refused and nothing waits."""
         left = (Outcome.REFUSED.value, Outcome.WAITING.value)
-        return not any(counter[each] for counter in self.counts.values() for each in left)
+        return not any(mine.get(each) for mine in self.counts.values() for each in left)
 
 
 def _plain(value: object) -> str:
