@@ -210,8 +210,10 @@ compile() {
 # --- Its packages ---
 
 link_environment() {
-    local environment=${PATCHPROOF_VENV:-}
-    if [ -z "$environment" ]; then
+    local environment
+    if [ -n "${PATCHPROOF_VENV:-}" ]; then
+        environment=$(readlink -m "$PATCHPROOF_VENV")
+    else
         environment=$(environment_path "$1")
         [ -f "$environment/.complete" ] || make_environment "$1" "$environment"
     fi

@@ -7,8 +7,8 @@
 #   current, previous    links to the release that serves and the one that served before
 #   .serving             the name of the release that passed the last check
 
+# shellcheck disable=SC2034  # some are deploy.sh's
 readonly USAGE=2 SETTINGS=3 UNPACKING=4 MIGRATION=5 GATE=6 ROLLED_BACK=7 DOWN=8 BUSY=75
-export USAGE UNPACKING MIGRATION
 
 KIND=service
 GATE_PID=
@@ -52,7 +52,7 @@ load_defaults() {
     /*) ;;
     *) stop "$USAGE" "PREFIX must be an absolute path, not '$PREFIX'." ;;
     esac
-    PREFIX=$(readlink -m "$PREFIX")
+    PREFIX=$(readlink -m "$PREFIX") ENV_FILE=$(readlink -m "$ENV_FILE")
     RELEASES=$PREFIX/releases
     # The service only reads its code.
     umask 022
