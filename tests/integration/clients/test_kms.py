@@ -98,6 +98,18 @@ def test_f4_the_digest_reaches_the_signer_in_natural_order(
     assert KEY.public_key.verify(signature.signature_der, digest)
 
 
+def test_o12_no_word_in_the_address_switches_signing_off(scripted: ScriptedServer) -> None:
+    digest = digests(1)[0]
+    scripted.prepare(json_reply({"signatures": [entry(digest)]}))
+    client = KmsClient(f"{scripted.url}/mock-signer", api_key="bearer")
+
+    signature = client.sign([SignRequest("pool", digest)])[0]
+
+    client.close()
+    assert [request.path for request in scripted.seen] == ["/mock-signer/sign"]
+    assert KEY.public_key.verify(signature.signature_der, digest)
+
+
 def test_no_requests_need_no_call(scripted: ScriptedServer, liar: KmsClient) -> None:
     assert liar.sign([]) == []
     assert scripted.seen == []

@@ -263,6 +263,16 @@ def test_d9_missing_different_and_extra_indexes_are_told_and_none_is_dropped(
     assert manage("db", "check-indexes").code == 0
 
 
+def test_f33_every_collection_that_is_looked_at_exists(manage: Manage) -> None:
+    manage("db", "migrate")
+
+    found = manage("db", "check-indexes", "--json")
+
+    assert (found.code, found.json["missing"]) == (0, [])
+    existing = set(Utxo._get_db().list_collection_names())
+    assert {document._get_collection_name() for document in extensions.DOCUMENTS} <= existing
+
+
 def test_extra_indexes_alone_are_no_failure(manage: Manage) -> None:
     Utxo._get_collection().create_index("note", name="an_operators")
 
