@@ -136,8 +136,14 @@ def status(directory: Path = DIRECTORY) -> MigrationStatus:
             if name in known and known[name].failures
         },
         indexes=compare_indexes(),
-        awaits_comparison_since=Setting.find_value(RESTORED),
+        awaits_comparison_since=find_restored_at(),
     )
+
+
+def find_restored_at() -> datetime | None:
+    """When a dump was restored that was not compared with the chain since; None where none was."""
+    restored_at: datetime | None = Setting.find_value(RESTORED)
+    return restored_at
 
 
 def compare_indexes() -> IndexComparison:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -23,9 +22,7 @@ from app.clients.older_database import OlderDatabase
 from app.clients.outcomes import UnexpectedAnswerError
 from app.domain.canonical import sha256_hex
 from app.domain.clock import utc_now
-from app.domain.custody import CustodyLink, check_line
-from app.domain.messages import transfer_message
-from app.domain.older_records import OlderForm, find_order, find_payload, is_signed, spell
+from app.domain.older_records import OlderForm, find_payload, spell
 from app.domain.older_rows import (
     OlderRecord,
     OlderRecordRow,
@@ -34,58 +31,18 @@ from app.domain.older_rows import (
     read_record_row,
     read_uid,
 )
-from app.domain.records import Custody, OwnerWord, RecordContent, RecordKind
+from app.domain.records import RecordKind
 from app.domain.states import RecordStatus, TransactionStatus
 from app.models.older import OlderField
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord, CustodyField, transfer_key
 from app.models.transaction import AnchoredField, ChainTransaction, TransactionKind
+from app.services.older_lines import Shown, list_lines
 from app.services.older_report import ImportReport, Outcome
 from app.services.reshaping import OnProgress
 
 _BATCH = 200
 _ORDERS = (("record_data.product.uid_tag_id", "_id"), ("product.uid_tag_id", "_id"))
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A record that the chain shows, with all that a check of it takes."""
-
-    row: OlderRecordRow
-    record: OlderRecord
-    txid: str
-    raw_tx: bytes
-    payload: bytes
-    height: int
-    form: OlderForm
-
-    @property
-    def content(self) -> RecordContent:
-        record = self.record
-        return RecordContent(
-            kind=RecordKind.REGISTRATION if record.prev_txid is None else RecordKind.TRANSFER,
-            product=dict(record.product),
-            metadata=dict(record.metadata),
-            metadata_sha256=sha256_hex(self.form.metadata_json.encode()),
-            owner=record.owner,
-            ts=record.ts,
-            custody=None if record.prev_txid is None else _custody(record, record.prev_txid),
-        )
-
-    @property
-    def link(self) -> CustodyLink:
-        return CustodyLink(
-            head=self.txid,
-            content=self.content,
-            salt=b"",
-            digest=sha256_hex(self.payload),
-            issuer_pubkey=self.record.issuer_pubkey,
-            issuer_signature=self.record.issuer_signature,
-            txid=self.txid,
-            raw_tx=self.raw_tx,
-            inclusion=None,
-            older=self.form,
-        )
 
 
 class PatchImport:
@@ -123,7 +80,7 @@ class PatchImport:
         self._finish({row.record.uid_tag_id for row in there})
         left = [row for row in new if row.record.uid_tag_id in open_uids]
         shown, reasons = self._ask_chain(left)
-        lines = list(_lines(shown, reasons))
+        lines = list(list_lines(shown, reasons))
         self._store(lines, left, reasons, known)
 
     def _finish(self, uids: Collection[str]) -> None:
@@ -150,9 +107,7 @@ class PatchImport:
                 self._report.note(self._collection, row_id, Outcome.REFUSED, str(error), uid)
         return read
 
-    def _ask_chain(
-        self, rows: Sequence[OlderRecordRow]
-    ) -> tuple[list[_Shown], dict[ObjectId, str]]:
+    def _ask_chain(self, rows: Sequence[OlderRecordRow]) -> tuple[list[Shown], dict[ObjectId, str]]:
         """What the chain shows of rows, and why it shows nothing of the others.
 
         Rows whose transaction is not mined yet are in neither: a later run takes them.
@@ -163,7 +118,7 @@ class PatchImport:
         statuses = (
             chain.list_transaction_statuses({str(row.txid) for row in asked}) if asked else {}
         )
-        shown: list[_Shown] = []
+        shown: list[Shown] = []
         for row in asked:
             status = statuses.get(str(row.txid))
             if status is None:
@@ -179,7 +134,7 @@ class PatchImport:
                     reasons[row.id] = str(error)
         return shown, reasons
 
-    def _fetch(self, row: OlderRecordRow, status: ChainStatus) -> _Shown:
+    def _fetch(self, row: OlderRecordRow, status: ChainStatus) -> Shown:
         txid = str(row.txid)
         raw_tx = bytes.fromhex(extensions.get().chain.find_raw_transaction(txid) or "")
         payload = find_payload(raw_tx)
@@ -195,11 +150,11 @@ class PatchImport:
             raise OlderRowError("its transaction holds another record")
         # How metadata stood when it was hashed: on the chain as it came, mostly.
         form = OlderForm(spell(record.metadata), record.ts)
-        return _Shown(row, record, txid, raw_tx, payload, status.block_height or 0, form)
+        return Shown(row, record, txid, raw_tx, payload, status.block_height or 0, form)
 
     def _store(
         self,
-        lines: Sequence[Sequence[_Shown]],
+        lines: Sequence[Sequence[Shown]],
         rows: Sequence[OlderRecordRow],
         reasons: Mapping[ObjectId, str],
         known: Mapping[ObjectId, str],
@@ -262,73 +217,7 @@ def _find_reason(row: OlderRecordRow) -> str | None:
     return f"it was {row.status} and has no transaction"
 
 
-def _lines(shown: Sequence[_Shown], reasons: dict[ObjectId, str]) -> Iterator[list[_Shown]]:
-    """Yields the line of each patch; of what stands in none the reason is noted."""
-    by_uid: dict[str, list[_Shown]] = defaultdict(list)
-    for each in sorted(shown, key=lambda e: (e.height, e.row.id)):
-        by_uid[each.record.uid_tag_id].append(each)
-    for candidates in by_uid.values():
-        line = _line(candidates, reasons)
-        if line:
-            yield line
-
-
-def _line(candidates: Sequence[_Shown], reasons: dict[ObjectId, str]) -> list[_Shown]:
-    line: list[_Shown] = []
-    waiting = list(candidates)
-    while True:
-        head = line[-1].txid if line else None
-        following = [each for each in waiting if each.record.prev_txid == head]
-        if not following:
-            break
-        before = len(line)
-        for each in following:
-            waiting.remove(each)
-            reason = _find_problem(line, each) if len(line) == before else "another came before it"
-            if isinstance(reason, str):
-                reasons[each.row.id] = reason
-            else:
-                line.append(reason)
-        if len(line) == before:
-            break
-    for each in waiting:
-        reasons[each.row.id] = "what it continues is not in the line of its patch"
-    return line
-
-
-def _find_problem(line: Sequence[_Shown], each: _Shown) -> _Shown | str:
-    """The record in the form in which it holds, or why it does in none."""
-    settings = extensions.get().settings
-    record = each.record
-    form = find_order(
-        record.metadata,
-        uid_tag_id=record.uid_tag_id,
-        ts=line[0].record.ts if line else record.ts,
-        issuer_pubkey=record.issuer_pubkey,
-        issuer_signature=record.issuer_signature,
-    )
-    if form is None:
-        return "the issuer's signature does not hold, in whatever order of metadata and bytes"
-    formed = replace(each, form=replace(form, is_word_reversed=_is_word_reversed(record)))
-    links = [*(known.link for known in line), formed.link]
-    findings = check_line(links, settings.issuer_public_keys, settings.woc_network)
-    return "; ".join(text.partition(": ")[2] for text in findings) or formed
-
-
-def _is_word_reversed(record: OlderRecord) -> bool:
-    if record.prev_txid is None or record.owner_pubkey is None or record.owner_signature is None:
-        return False
-    message = transfer_message(record.uid_tag_id, record.prev_txid, record.owner)
-    return is_signed(record.owner_pubkey, record.owner_signature, message, is_reversed=True)
-
-
-def _custody(record: OlderRecord, prev_txid: str) -> Custody:
-    if record.owner_pubkey is None or record.owner_signature is None:
-        return Custody(prev_txid, None)
-    return Custody(prev_txid, OwnerWord(prev_txid, record.owner_pubkey, record.owner_signature))
-
-
-def _transaction(each: _Shown) -> ChainTransaction:
+def _transaction(each: Shown) -> ChainTransaction:
     now = utc_now()
     return ChainTransaction(
         id=_transaction_id(each.txid),
@@ -351,7 +240,7 @@ def _transaction_id(txid: str) -> ObjectId:
     return ObjectId(hashlib.sha256(txid.encode()).hexdigest()[:24])
 
 
-def _anchored(each: _Shown) -> AnchoredField:
+def _anchored(each: Shown) -> AnchoredField:
     return AnchoredField(
         record_id=each.row.id,
         kind=each.content.kind.value,
@@ -365,7 +254,7 @@ def _anchored(each: _Shown) -> AnchoredField:
     )
 
 
-def _record(each: _Shown) -> AuthenticationRecord:
+def _record(each: Shown) -> AuthenticationRecord:
     content, previous = each.content, each.record.prev_txid
     return AuthenticationRecord(
         **_common(each.row, each.record),

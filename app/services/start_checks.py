@@ -203,6 +203,7 @@ def _check_migrations() -> None:
     try:
         with _asking_database():
             plan = migrating.plan()
+            restored_at = migrating.find_restored_at()
     except InconsistentStateError as error:
         raise StartError(f"{error.message}: install the release anew") from None
     waiting = [*plan.migrations, *plan.indexes]
@@ -210,6 +211,11 @@ def _check_migrations() -> None:
         raise StartError(
             f"the database lacks migrations or indexes of this release ({'; '.join(waiting)}): "
             "run manage.py db migrate"
+        )
+    if restored_at is not None:
+        raise StartError(
+            f"the database came out of a dump at {restored_at:%Y-%m-%d %H:%M} and was not compared "
+            "with the chain since: run manage.py db compare --repair"
         )
 
 

@@ -23,12 +23,14 @@ from app.models.utxo import Utxo
 from app.services import (
     anchoring,
     backups,
+    batches,
     chain_repair,
     invariants,
     pool_sync,
     reaper,
     registration,
     settlement,
+    start_checks,
     sweeper,
     transfers,
     verification,
@@ -132,6 +134,8 @@ def test_d8_the_drill_nothing_is_doubled_and_registering_goes_on(
     # Nothing of it is due and nothing is free, however long the workers run.
     run_everything_due()
     assert manage("db", "status", "--json").json["ready"] is False
+    with pytest.raises(start_checks.StartError, match="db compare --repair"):
+        start_checks._check_migrations()
     assert Utxo.count_available(world.key_identifier) == 0
     assert set(world.chain_transactions()) == sent
     told = manage("db", "compare", "--json")
@@ -275,6 +279,30 @@ def test_a_repair_can_die_anywhere_and_be_run_again(
     assert {reload(each).txid for each in waiting} == txids
     assert set(world.chain_transactions()) == sent
     assert done.invariants.is_clean
+
+
+def test_what_a_lost_batch_may_carry_is_not_anchored_unasked(
+    world: World, manage: Manage, dump: Callable[[], Path]
+) -> None:
+    """The chain has the root of a tree alone: nobody can tell which records are its leaves."""
+    world.fill(5, 2000)
+    waiting = [accept(world, f"WAITING-{n}") for n in range(3)]
+    path = dump()
+    assert batches.anchor_waiting().processed == 3
+    restore(manage, path)
+    sent = set(world.chain_transactions())
+
+    careful = manage("db", "compare", "--repair", "--json")
+    run_everything_due()
+
+    assert [each["kind"] for each in careful.json["lost"]] == ["BATCH"]
+    assert sorted(careful.json["uncertain"]) == sorted(str(each.id) for each in waiting)
+    assert (careful.code, careful.json["is_open"], careful.json["released"]) == (1, False, 0)
+    assert set(world.chain_transactions()) == sent
+    assert manage("db", "status").code == 1
+    assert manage("db", "compare", "--repair", "--accept-uncertain").code == 0
+    run_everything_due()
+    assert {reload(each).status for each in waiting} == {"confirmed"}
 
 
 def test_a_dump_is_private_and_never_written_over_another_file(
