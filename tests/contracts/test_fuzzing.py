@@ -119,10 +119,6 @@ def _planted(name: str, value: Any) -> Any:
     return known if is_alike and sum(value.encode()) % 4 else value
 
 
-# Upkeep moves coins and the chain answers for it; its own tests ask for every body.
-fuzzed = schema.exclude(path_regex="/utxo-maint")
-
-
 @dataclass
 class World:
     """The application on a running devnet, with one patch and who may ask for it."""
@@ -180,7 +176,7 @@ def _sow(client: FlaskClient) -> None:
     PLANTED["intentId"] = PLANTED["claim_id"]
 
 
-@fuzzed.parametrize()
+@schema.parametrize()
 def test_f29_every_answer_is_documented(case: schemathesis.Case, world: World) -> None:
     plant(case)
     case.call_and_validate(
