@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import requests
 from pymongo import monitoring
-from requests.adapters import HTTPAdapter
+
+from app.clients.transport import HttpAnswer, HttpTransport
 
 
 @dataclass
 class Counts:
-    """What was asked, in order: names of commands with their documents, and URLs."""
+    """What was asked, in order: names of commands with their documents, and paths."""
 
     commands: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -52,18 +52,16 @@ def counting() -> Iterator[Counts]:
     """
     counts = Counts()
     listener = _Listener(counts)
-    send = HTTPAdapter.send
+    exchange = HttpTransport._exchange
 
-    def counted(
-        self: HTTPAdapter, request: requests.PreparedRequest, *arguments: Any, **options: Any
-    ) -> requests.Response:
-        counts.calls.append(f"{request.method} {request.url}")
-        return send(self, request, *arguments, **options)
+    def counted(self: HttpTransport, method: str, path: str, *arguments: Any) -> HttpAnswer:
+        counts.calls.append(f"{method} {path}")
+        return exchange(self, method, path, *arguments)
 
     monitoring.register(listener)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(HTTPAdapter, "send", counted)
+            patch.setattr(HttpTransport, "_exchange", counted)
             yield counts
     finally:
         # pymongo has no way back; clients copy the list when they are made.

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import redis
-import requests
 from pymongo.collection import Collection
+
+from app.clients.transport import HttpTransport
 
 _WRITES = ("bulk_write", "insert_one", "insert_many", "update_one", "update_many", "delete_many")
 
@@ -56,8 +57,7 @@ def dying_after(steps: int, *, is_before: bool) -> Iterator[Life]:
     with pytest.MonkeyPatch.context() as patch:
         for name in _WRITES:
             patch.setattr(Collection, name, _counted(getattr(Collection, name), life))
-        send = requests.adapters.HTTPAdapter.send
-        patch.setattr(requests.adapters.HTTPAdapter, "send", _counted(send, life))
+        patch.setattr(HttpTransport, "_exchange", _counted(HttpTransport._exchange, life))
         command = redis.Redis.execute_command
         patch.setattr(redis.Redis, "execute_command", _while_alive(command, life))
         try:

@@ -17,19 +17,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
-import requests
 from celery import Celery
 from pymongo import monitoring
+
+from app.clients.transport import HttpTransport
 
 WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
 POINT_VARIABLE = "CHAOS_POINT"
 TRACE_VARIABLE = "CHAOS_TRACE"
 _PLUMBING = frozenset({"transport", "pacing", "circuit", "sharing", "broadcasting"})
 _VARIABLE_PARTS = re.compile(r"/(?:[0-9a-f]{64}|[mn1][1-9A-HJ-NP-Za-km-z]{25,34}|\d+)(?=/|$)")
-_NETWORK = re.compile(r"^/v1/bsv/\w+")
 
 Act = Callable[[str], None]
 
@@ -41,7 +40,7 @@ def watch(act: Act) -> None:
     """
     steps = _Steps(act)
     monitoring.register(_WriteListener(steps))
-    _wrap(requests.adapters.HTTPAdapter, "send", steps, _name_request)
+    _wrap(HttpTransport, "_exchange", steps, _name_request)
     _wrap(redis.Redis, "execute_command", steps, _name_redis_command)
     _wrap(Celery, "send_task", steps, lambda task, *_: f"queue {task}")
 
@@ -140,12 +139,11 @@ def _wrap(owner: type, method: str, steps: _Steps, describe: Callable[..., str |
     setattr(owner, method, watched)
 
 
-def _name_request(request: requests.PreparedRequest, *_: Any) -> str | None:
+def _name_request(method: str, path: str, *_: Any) -> str | None:
     client = next((each for each in _modules("app.clients.") if each not in _PLUMBING), None)
     if client is None:
         return None
-    path = _NETWORK.sub("", urlsplit(request.url or "").path)
-    return f"{client} {request.method} {_VARIABLE_PARTS.sub('/*', path)}"
+    return f"{client} {method} {_VARIABLE_PARTS.sub('/*', path)}"
 
 
 def _name_redis_command(*args: Any) -> str | None:

@@ -31,6 +31,8 @@ def test_m1_killed_at_every_step(theatre: Theatre, name: str) -> None:
 
 def test_m3_asleep_at_every_step_until_others_have_done_it(theatre: Theatre) -> None:
     points = theatre.discover(STAGES["registration"])
+    # Whoever watches a layer that nobody goes through any more sees no call, and says nothing.
+    assert "after delivery.send whatsonchain POST /tx/raw #1" in points
 
     _check_each(theatre.stop_at_each, STAGES["registration"], points)
 
