@@ -4,17 +4,20 @@ WEB_BIND, WEB_WORKERS and WEB_THREADS of the environment change the three things
 machines; everything else holds wherever the service runs.
 
 Two cores, shared with other work, with the devnet's database and Redis and the caller on them too;
-16 connections kept open, the median over three rounds as a share of `sync` with two workers:
+16 connections kept open, the median over three rounds as a share of `sync` with two workers
+(`make bench ARGS="-k worker_classes"`, docs/benchmarks.md):
 
-    worker class         GET /__ping   GET /v1/patches/verify/<unknown>
+    worker class         GET /health   GET /v1/patches/verify
     sync, 2                     1.00   1.00
-    sync, 4                     0.89   0.65
-    gthread, 2 x 4              1.02   1.17
-    gthread, 1 x 8              0.89   0.96
-    gthread, 4 x 4              0.87   0.91
+    sync, 4                     0.73   1.19
+    gthread, 2 x 4              1.04   1.88
+    gthread, 1 x 8              1.21   2.32
+    gthread, 4 x 4              1.21   1.82
 
-So `gthread`, a worker a core, four threads each. `sync` would close each connection
-after its answer, and one caller who waits for the signer would keep a whole worker.
+So `gthread`. `sync` closes each connection after its answer, and one caller who waits for the
+signer keeps a whole worker. How threads are spread made less of a difference than the machine from
+run to run, so something else decides: a worker a core uses every core and leaves one serving while
+another begins anew, and each more would take 140 MiB for nothing.
 """
 
 from __future__ import annotations
