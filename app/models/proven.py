@@ -6,12 +6,15 @@ Statuses move along the same events as ever; what differs is on whose word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bson import ObjectId
+from pymongo import UpdateOne
 
 from app.domain.clock import utc_now
 from app.domain.states import RecordEvent, RecordStatus, UtxoEvent, UtxoStatus
+from app.models.cursors import Row
+from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
@@ -62,6 +65,30 @@ def bind(transactions: Sequence[ChainTransaction]) -> set[ObjectId]:
         ),
     )
     return AuthenticationRecord.commit_each(transactions)
+
+
+def forget_records(missing: Mapping[ObjectId, Sequence[ObjectId]]) -> None:
+    """Takes records out of transactions (id -> ids of records) that a dump does not have."""
+    operations = [
+        UpdateOne({"_id": each}, {"$pull": {"records": {"record_id": {"$in": list(ids)}}}})
+        for each, ids in missing.items()
+    ]
+    if operations:
+        ChainTransaction._get_collection().bulk_write(operations, ordered=False)
+
+
+def set_head(uid_tag_id: str, record: Row | None) -> None:
+    """Puts a patch to where a confirmed record leaves it; without one there is no patch."""
+    if record is None:
+        PatchState.objects(uid_tag_id=uid_tag_id).delete()
+        return
+    PatchState.objects(uid_tag_id=uid_tag_id).update_one(
+        set__head=record["head"],
+        set__owner=record["owner"],
+        set__record_id=record["_id"],
+        set__updated_at=utc_now(),
+        upsert=True,
+    )
 
 
 def list_unanchored() -> list[AuthenticationRecord]:

@@ -25,10 +25,12 @@ from app.domain.records import RecordKind
 from app.domain.states import (
     TRANSACTION_LIVE,
     TRANSACTION_ON_NETWORK,
+    RecordStatus,
     TransactionEvent,
     TransactionStatus,
 )
 from app.models import copying, proven
+from app.models.cursors import Row
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import RESTORED, Setting
@@ -114,6 +116,7 @@ class _Found:
     behind: Sequence[ChainTransaction]
     carriers: Sequence[ChainTransaction]
     parents: Sequence[NewUtxo]
+    missing: Mapping[ObjectId, Sequence[Row]]
 
 
 def compare(*, on_progress: OnProgress = unwatched) -> Comparison:
@@ -157,10 +160,16 @@ def _look(on_progress: OnProgress) -> _Found:
     unsettled = [status.value for status in TRANSACTION_LIVE if status.value != _FINAL]
     live = list(ChainTransaction.objects(status__in=unsettled))
     on_chain = _known([transaction.txid for transaction in live])
-    behind = [t for t in live if t.txid in on_chain and _is_behind(t)] + _list_skewed()
+    skewed, missing = _look_at_groups()
+    behind = [t for t in live if t.txid in on_chain and t.settled_at is None] + skewed
     walk = chain_walk.walk(chain_consistency.addresses(), on_progress=on_progress)
     waiting = proven.list_unanchored()
-    carriers, lost = [], []
+    carriers: list[ChainTransaction] = []
+    lost = [
+        LostRecord(str(transaction_id), str(row.get("kind")), row.get("uid_tag_id"))
+        for transaction_id, rows in missing.items()
+        for row in rows
+    ]
     for transaction in walk.in_order():
         carried = list(list_carried(transaction))
         anchored = list(_match(transaction, carried, waiting))
@@ -181,7 +190,7 @@ def _look(on_progress: OnProgress) -> _Found:
         uncertain=_list_uncertain(waiting, bound) if has_batch else (),
         invariants=invariants.check(),
     )
-    return _Found(comparison, behind, carriers, _parents(carriers))
+    return _Found(comparison, behind, carriers, _parents(carriers), missing)
 
 
 def _known(txids: Sequence[str]) -> set[str]:
@@ -192,18 +201,32 @@ def _known(txids: Sequence[str]) -> set[str]:
     return {txid for txid, status in statuses.items() if status.kind != "unknown"}
 
 
-def _is_behind(transaction: ChainTransaction) -> bool:
-    return transaction.settled_at is None
+def _look_at_groups() -> tuple[list[ChainTransaction], dict[ObjectId, list[Row]]]:
+    """What a dump of many moments has torn apart, transactions having been read last.
 
-
-def _list_skewed() -> list[ChainTransaction]:
-    """Settled ones whose outputs or records are not so far: those were read before, for a dump."""
-    ids = [
-        group.transaction["_id"]
-        for group in consistency.groups()
-        if group.transaction is not None and group.is_settled and _is_skewed(group)
-    ]
-    return list(ChainTransaction.objects(id__in=ids)) if ids else []
+    Settled ones whose outputs or records are not so far; and, by transaction, records that it
+    carries and that are not there at all.
+    """
+    skewed: list[ObjectId] = []
+    unnamed: dict[ObjectId, list[Row]] = {}
+    for group in consistency.groups():
+        row = group.transaction
+        if row is None:
+            continue
+        named = {record["_id"] for record in group.records}
+        others = [r for r in row.get("records", ()) if r.get("record_id") not in named]
+        if others and group.is_committed:
+            unnamed[row["_id"]] = others
+        if group.is_settled and _is_skewed(group):
+            skewed.append(row["_id"])
+    ids = [each["record_id"] for others in unnamed.values() for each in others]
+    there = AuthenticationRecord.find_states(ids)
+    missing = {
+        transaction_id: [each for each in others if each["record_id"] not in there]
+        for transaction_id, others in unnamed.items()
+    }
+    behind = list(ChainTransaction.objects(id__in=skewed)) if skewed else []
+    return behind, {each: rows for each, rows in missing.items() if rows}
 
 
 def _is_skewed(group: consistency.Group) -> bool:
@@ -221,18 +244,20 @@ def _match(
     for each in carried:
         for record in waiting:
             digest = each.find_digest(record.content, bytes(record.salt))
-            if digest is not None:
-                yield AnchoredField(
-                    record_id=record.id,
-                    kind=record.kind,
-                    uid_tag_id=record.uid_tag_id,
-                    owner=record.owner,
-                    prev_head=each.prev_txid,
-                    head=transaction.txid,
-                    digest=digest,
-                    issuer_pubkey=each.issuer_pubkey,
-                    issuer_signature=each.issuer_signature,
-                )
+            if digest is None:
+                continue
+            yield AnchoredField(
+                record_id=record.id,
+                kind=record.kind,
+                uid_tag_id=record.uid_tag_id,
+                owner=record.owner,
+                prev_head=each.prev_txid,
+                head=transaction.txid,
+                digest=digest,
+                issuer_pubkey=each.issuer_pubkey,
+                issuer_signature=each.issuer_signature,
+            )
+            break
 
 
 def _document(
@@ -309,6 +334,9 @@ def _parents(carriers: Sequence[ChainTransaction]) -> list[NewUtxo]:
 
 def _take_over(found: _Found) -> tuple[str, ...]:
     """Draws the consequences of what the chain shows, in an order that can be repeated."""
+    proven.forget_records(
+        {each: [r["record_id"] for r in rows] for each, rows in found.missing.items()}
+    )
     ChainTransaction.insert_all(found.carriers)
     Utxo.add_all(found.parents)
     transactions = [*found.behind, *found.carriers]
@@ -322,4 +350,15 @@ def _take_over(found: _Found) -> tuple[str, ...]:
             settlement.settle([transaction])
         else:
             settlement.accept([transaction])
+    _set_heads()
     return tuple(transaction.txid for transaction in transactions)
+
+
+def _set_heads() -> None:
+    """Sets every patch to where its records lead; what has moved it further is lost."""
+    for patch in consistency.patches():
+        if any(True for _ in consistency.find_false_head(patch)):
+            line = consistency.fold(
+                [r for r in patch.records if r.get("status") == RecordStatus.CONFIRMED]
+            )
+            proven.set_head(patch.uid_tag_id, line[-1] if line else None)

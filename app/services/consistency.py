@@ -254,7 +254,7 @@ def find_false_carriers(group: Group) -> Iterator[Problem]:
 def find_false_head(patch: Patch) -> Iterator[Problem]:
     """A patch's state is where its records lead; one that is being settled may be ahead."""
     confirmed = [r for r in patch.records if r.get("status") == RecordStatus.CONFIRMED]
-    line = _fold(confirmed)
+    line = fold(confirmed)
     if len(line) != len(confirmed):
         yield "its confirmed records form no line", patch.uid_tag_id
         return
@@ -402,7 +402,7 @@ def _envelopes(scripts: Iterable[bytes]) -> Iterator[Envelope]:
             continue
 
 
-def _fold(confirmed: Sequence[Row]) -> list[Row]:
+def fold(confirmed: Sequence[Row]) -> list[Row]:
     """The records from a registration on, each continuing the one before, as far as they lead."""
     following: dict[str | None, Row] = {_continues(record): record for record in confirmed}
     line: list[Row] = []

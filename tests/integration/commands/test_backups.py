@@ -15,6 +15,7 @@ from bson import ObjectId
 
 from app import extensions
 from app.domain.messages import transfer_message
+from app.models import copying
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
 from app.models.setting import RESTORED, Setting
@@ -189,6 +190,46 @@ def test_a_dump_holds_everything_but_codes_and_comes_back_as_it_was(
             assert strip[0] == strip[1], name
     assert manage("db", "check-indexes").code == 0
     collection(world, "of_another_release").drop()
+
+
+def test_d8_a_dump_of_many_moments_can_be_repaired(
+    world: World, manage: Manage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a snapshot what is read later is newer: a patch is registered, and another handed
+    on, before each collection is read."""
+    world.fill(20, 2000)
+    ann, bob = Owner(), Owner()
+    heads = {f"SOLD-{n}": register(world, f"SOLD-{n}", ann).head for n in range(9)}
+    waiting = [accept(world, f"WAITING-{n}") for n in range(9)]
+    stream, turns = copying.stream, iter(range(100))
+
+    def busy(database: Any, name: str, session: Any) -> Any:
+        turn = next(turns)
+        if turn < len(waiting):
+            anchoring.anchor([waiting[turn]])
+            hand_on(f"SOLD-{turn}", heads[f"SOLD-{turn}"], ann, bob)
+        return stream(database, name, session)
+
+    path = tmp_path / "busy.dump"
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "stream", busy)
+        assert backups.dump(path).changed_meanwhile > 0
+    sent = set(world.chain_transactions())
+    restore(manage, path)
+
+    repaired = manage("db", "compare", "--repair", "--json")
+    run_everything_due()
+
+    assert repaired.json["is_open"] is True
+    anchored = [reload(each) for each in waiting]
+    in_dump = [each for each in anchored if each.txid in sent]
+    assert len(in_dump) == next(turns) - 1, "each that was anchored is bound to its transaction"
+    assert {each.status for each in anchored} == {"confirmed"}
+    assert len({each.txid for each in anchored}) == len(anchored)
+    moved = {f"SOLD-{n}" for n in range(next(turns) - 2)}
+    assert {each["uid_tag_id"] for each in repaired.json["lost"]} <= moved
+    assert verification.verify("SOLD-0").status == "authentic"
+    assert invariants.check(pause_seconds=0).is_clean
 
 
 def test_m2_outputs_come_back_unconfirmed_and_a_sync_says_what_they_are(
