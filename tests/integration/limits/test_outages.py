@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from werkzeug.test import TestResponse
 
@@ -108,3 +109,17 @@ def test_o1_an_outage_in_the_middle_of_a_login_leaves_an_answer(
 
     assert probes.submit("123456").status_code == 200
     assert seen == [200]
+
+
+def test_o5_the_password_may_stand_in_the_address_or_beside_it(
+    start: Start, mortal: MortalRedis
+) -> None:
+    address = urlsplit(mortal.url)
+    assert address.password
+    bare = address._replace(netloc=f"{address.hostname}:{address.port}").geturl()
+    beside = {"REDIS_PASSWORD": address.password}
+    right = ({"REDIS_URL": mortal.url}, {"REDIS_URL": bare, **beside})
+
+    for settings in (*right, {**right[1], "REDIS_URL": mortal.url}):
+        assert is_counted(begin(start(**settings))), settings
+    assert statuses([begin(start(REDIS_URL=bare))]) == [503]
