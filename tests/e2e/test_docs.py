@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_every_command_of_the_documents_runs(checkout: Path) -> None:
     # The README starts the devnet, as its reader does; the other pages find it up.
     readme, *others = list_documents()
