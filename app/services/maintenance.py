@@ -54,11 +54,14 @@ class Guard:
 
     def start(self) -> None:
         self._heartbeat.start()
+        self._note("lock.taken", "taken")
 
     def stop(self) -> None:
         """Ends the heartbeat and gives the lock back, if it is still ours."""
         self._stop.set()
         self._heartbeat.join()
+        # Before it is, so that by the logs of all hosts one begins after the other's end.
+        self._note("lock.given_back", "given back")
         try:
             self._lock.release()
         except (LockError, redis.RedisError) as error:
@@ -68,6 +71,12 @@ class Guard:
                 error,
                 extra={"event": "lock.lost"},
             )
+
+    def _note(self, event: str, what: str) -> None:
+        name = self._lock.name
+        logger.info(
+            "%s is %s", name, what, extra={"event": event, "lock": name, "owner": self.owner}
+        )
 
     def _extend(self) -> None:
         asked_at = time.monotonic()

@@ -13,34 +13,23 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from celery.bin.celery import celery
 
 from app import extensions, logs
 from app.config import load_settings
 from app.errors import PatchProofError
 from app.services import batches, registration
 from tasks.worker import app
-from tests.chaos import points
+from tests.chaos import points, quick
 from tests.chaos.processes import ACCEPT, BATCH, REFUSED
 
 ENDS = {
     "kill": points.die,
     "kill_with_parent": points.die_with_parent,
     "stop": points.fall_asleep,
-}
-# Production's beat, only faster.
-QUICK_SECONDS = {
-    "sweep-unfinished": 0.3,
-    "reap-locks": 0.5,
-    "track-transactions": 1.0,
-    "sync-pool": 2.0,
-    "split-pool": 2.0,
-    "sweep-dust": 2.0,
 }
 
 
@@ -106,18 +95,9 @@ def _run(job: Mapping[str, Any]) -> None:
     elif job["point"]:
         points.watch(points.ending_at(job["point"], end=ENDS[job["end"]]))
     if job["celery"]:
-        _run_celery(job["celery"])
+        quick.run_celery(job["celery"])
     else:
         _run_task(job)
-
-
-def _run_celery(words: Sequence[str]) -> None:
-    """Becomes a worker or beat: from here on it is Celery's own main."""
-    for name, seconds in QUICK_SECONDS.items():
-        entry = app.conf.beat_schedule[name]
-        entry["schedule"] = seconds
-        entry["options"]["expires"] = 2 * seconds
-    celery(["-A", "tasks.worker", *words])
 
 
 def _run_task(job: Mapping[str, Any]) -> None:
