@@ -23,6 +23,8 @@ WORKDIR /opt/patchproof
 COPY --from=packages /opt/patchproof/.venv .venv
 COPY app app
 COPY deploy/gunicorn.conf.py deploy/gunicorn.conf.py
+# The service hands them out, at /docs/md.
+COPY docs/api docs/api
 COPY migrations migrations
 COPY signer signer
 COPY tasks tasks

@@ -183,3 +183,8 @@ def test_the_image_runs_what_the_unit_runs() -> None:
     unit = (ROOT / "deploy" / "systemd" / "patchproof-web.service").read_text()
     words = json.loads(command)
     assert " ".join(words[1:]) in unit
+
+
+def test_f14_the_image_has_the_pages_that_the_service_hands_out() -> None:
+    assert "COPY docs/api docs/api\n" in DOCKERFILE
+    assert "!docs/api" in (ROOT / ".dockerignore").read_text().splitlines()
