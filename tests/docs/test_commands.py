@@ -123,7 +123,9 @@ def known_names() -> frozenset[str]:
         *sorted(ROOT.glob("devnet/**/*.py")),
         *sorted(ROOT.glob("signer/*.py")),
         *sorted(ROOT.glob("tasks/*.py")),
-        *sorted(ROOT.glob("tests/**/*.py")),
+        # Measurements and chaos have variables of their own; other tests prove no name.
+        *sorted(ROOT.glob("tests/bench/*.py")),
+        *sorted(ROOT.glob("tests/chaos/*.py")),
         *sorted(ROOT.glob("deploy/**/*")),
         *sorted(ROOT.glob("nginx/*")),
         *sorted(ROOT.glob("scripts/*")),
