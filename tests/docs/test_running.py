@@ -75,6 +75,7 @@ exit 1
             "$.code is shown as 'a'",
         ),
         ("x\n'''sh\ntrue\n'''\n'''json\n{\"a\": 1}\n'''\n", "shows 1 JSON documents"),
+        ("x\n'''sh\nexit 0\n'''\n'''sh\ntrue\n'''\n", "page.md:5: was not run"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(
