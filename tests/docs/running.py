@@ -78,7 +78,7 @@ def _run(
         line = max(told, default=blocks[0].line)
         output = f"{told.get(line, '')}\n{done.stderr}"
         return [f"{page.name}:{line}: ended with {done.returncode}\n{output}"]
-    # A block may end the shell, as `exit` does; what follows on the page has to be run all the same.
+    # A block may end the shell, as `exit` does; what follows it has to be run all the same.
     unrun = [f"{page.name}:{block.line}: was not run" for block in blocks if block.line not in told]
     return unrun or [
         f"{page.name}:{block.answer.line}: {problem}"
