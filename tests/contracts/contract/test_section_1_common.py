@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import jwt
 import pytest
 
+from app import extensions
+from app.config import Environment
 from app.domain.api_keys import Scope
 from app.services import api_keys
 from tests.contracts.contract.wire import Wire, code_of, fields_of, new_uid, new_user
@@ -271,6 +274,26 @@ def test_1_4_origins_are_reflected_without_credentials(wire: Wire) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
     assert answer.headers["Access-Control-Allow-Methods"] == "GET,HEAD,PUT,PATCH,POST,DELETE"
     assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_1_4_in_production_only_named_origins_are_reflected(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {
+        "app_env": Environment.PRODUCTION,
+        "cors_allowed_origins": ("https://shop.example",),
+    }
+    settings = extensions.get().settings.model_copy(update=changes)
+    monkeypatch.setattr(extensions, "_current", [replace(extensions.get(), settings=settings)])
+
+    named = wire.get("/api/svd/kid", headers={"Origin": "https://shop.example"})
+    other = wire.get("/api/svd/kid", headers={"Origin": "https://shop.example.evil.example"})
+    none = wire.get("/api/svd/kid")
+
+    assert [each.status_code for each in (named, other, none)] == [200, 200, 200]
+    assert named.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+    assert not [name for name in other.headers if name.startswith("Access-Control")]
+    assert "max-age=15768000" in none.headers["Strict-Transport-Security"]
 
 
 LIMITS = [

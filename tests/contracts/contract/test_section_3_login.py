@@ -54,6 +54,16 @@ def test_3_1_a_code_has_six_digits_and_replaces_the_one_before(wire: Wire, addre
     assert wire.post(SUBMIT, {"identifier": address, "code": second}).status_code == 200
 
 
+def test_3_1_a_code_is_kept_hashed_for_15_minutes(wire: Wire, address: str) -> None:
+    code = mailed_code(wire, address)
+
+    row = wire.lab.collection("verification_codes").find_one({"identifier": address})
+
+    assert row["code_hash"].startswith("$2b$")
+    assert code not in str(row)
+    assert (row["expires_at"] - row["requested_at"]).total_seconds() == pytest.approx(900, abs=60)
+
+
 def test_3_1_an_address_is_trimmed_and_lower_cased(wire: Wire, address: str) -> None:
     code = mailed_code(wire, address)
 

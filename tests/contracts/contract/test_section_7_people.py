@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.config import Settings
 from tests.contracts.contract.wire import Wire, claim_body, code_of, fields_of
 from tests.integration.services.lab import Owner
 
@@ -63,6 +64,10 @@ def test_7_1_a_claim_of_another_time_is_400(wire: Wire, offset_ms: int) -> None:
     answer = wire.post("/v1/pos/claim-intent", body)
 
     assert (answer.status_code, fields_of(answer)) == (400, {"challenge.ts"})
+
+
+def test_7_1_a_claim_may_be_three_minutes_off_unless_told_otherwise() -> None:
+    assert Settings.model_fields["claim_intent_ttl_ms"].default == 180_000
 
 
 def test_7_1_an_address_of_another_key_is_400(wire: Wire) -> None:
