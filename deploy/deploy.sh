@@ -286,7 +286,7 @@ tell_changes() {
     old=$(last_good)
     [ -n "$old" ] || return 0
     for part in deploy/systemd nginx deploy/env.example; do
-        diff -rq "$old/$part" "$1/$part" >/dev/null 2>&1 ||
+        [ ! -e "$old/$part" ] || diff -rq "$old/$part" "$1/$part" >/dev/null 2>&1 ||
             say "Note: $part differs from that of $(basename "$old"), see docs/operations/upgrade.md."
     done
 }

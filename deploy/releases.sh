@@ -15,7 +15,8 @@ GATE_PID=
 GATE_DIRECTORY=
 UNFINISHED=()
 
-say() { printf '%s\n' "$*" >&2; }
+# A terminal that has gone away must not end what is under way.
+say() { printf '%s\n' "$*" >&2 2>/dev/null || true; }
 
 stop() {
     local code=$1
@@ -203,7 +204,7 @@ pass_gate() {
     [ "$(id -u)" != 0 ] || chown "$SERVICE_USER" "$GATE_DIRECTORY"
     if [ "$KIND" = signer ]; then start_gate_of_signer "$release"; else start_gate_of_service "$release"; fi
     if ! wait_for_gate; then
-        tail -n 20 "$GATE_DIRECTORY/log" >&2
+        tail -n 20 "$GATE_DIRECTORY/log" >&2 || true
         end_gate
         return 1
     fi
@@ -272,10 +273,10 @@ restart_web() {
     [ -n "$WEB_UNIT" ] || return 0
     if [ -z "$NEXT_UNIT" ] || [ -z "$(last_good)" ]; then
         control restart "$WEB_UNIT"
-        return
+    else
+        # Not `start`: a next one that a script left behind, or that failed, has other code.
+        control restart "$NEXT_UNIT" && control restart "$WEB_UNIT" && control stop "$NEXT_UNIT"
     fi
-    # Not `start`: a next one that a script left behind, or that failed, has other code.
-    control restart "$NEXT_UNIT" && control restart "$WEB_UNIT" && control stop "$NEXT_UNIT"
 }
 
 # Whoever knows more starts last when going forward, and ends first when going back: a new worker
@@ -295,9 +296,9 @@ check_serving() {
     local release=$1 end=$((SECONDS + CHECK_SECONDS))
     if [ "$KIND" = signer ]; then
         wait_for_door "http://$(signer_address)/health" "$end" --noproxy '*'
-        return
+    else
+        check_door "$end" && check_workers "$release" "$end"
     fi
-    check_door "$end" && check_workers "$release" "$end"
 }
 
 signer_address() {
@@ -370,12 +371,14 @@ take_over() {
     come_back
 }
 
-# Gives the place back to the release that served. Ends the script.
+# Gives the place back to the release that served. Ends the script. A trap may call it, where `return`
+# alone would give the status from before the trap: nothing that it calls has one.
 come_back() {
     local backward=backward
     [ -n "$UNDO" ] ||
         stop "$DOWN" "it does not serve, and there is nothing to go back to. Mend what is said above and run this again."
     [ "$DIRECTION" = forward ] || backward=forward
+    trap : HUP INT TERM
     say "The check failed: going back to $(basename "$UNDO")"
     # There is nothing else to go back to, so this one is given longer.
     CHECK_SECONDS=$((CHECK_SECONDS + GATE_SECONDS))
@@ -402,6 +405,7 @@ on_exit() {
 
 guard() {
     trap on_exit EXIT
+    trap '' PIPE
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM

@@ -160,8 +160,8 @@ class Units:
     def process(self, unit: str) -> subprocess.Popen[bytes]:
         return self._running[unit]
 
-    def log(self, unit: str) -> str:
-        return self._log_path(unit).read_text()
+    def is_running(self, unit: str) -> bool:
+        return unit in self._running
 
     def stop_all(self) -> None:
         with ThreadPoolExecutor() as pool:

@@ -23,12 +23,13 @@ import pytest
 import requests
 
 from devnet.supervisor.site import CHECKOUT
+from tests.integration.deployment.conftest import wait_for
 from tests.integration.deployment.machine import Machine, Units, controlled, made_machine
 
 DEPLOY = CHECKOUT / "deploy" / "deploy.sh"
 ROLLBACK = CHECKOUT / "deploy" / "rollback.sh"
 MANAGE = CHECKOUT / "deploy" / "manage.sh"
-WEB = "patchproof-web.service"
+WEB, NEXT = "patchproof-web.service", "patchproof-web-next.service"
 SETTINGS = {
     "WEB_WORKERS": "1",
     "PROMETHEUS_MULTIPROC_DIR": "/nowhere/the/serving/one's",
@@ -85,9 +86,9 @@ class Host:
     def make(self, name: str, parts: Mapping[str, str] | None = None) -> Path:
         return make_release(self.machine, name, parts)
 
-    def serve(self, name: str) -> str:
+    def serve(self, name: str, **environment: str) -> str:
         """Deploys a good release; answers its name."""
-        done = self.deploy("--directory", str(self.make(name)))
+        done = self.deploy("--directory", str(self.make(name)), **environment)
         assert done.returncode == 0, done.stderr
         return self.machine.current
 
@@ -124,6 +125,7 @@ def host() -> Iterator[Host]:
                 "PUBLIC_URL": f"http://127.0.0.1:{port}",
                 "WORKERS": "",
                 "BEAT_UNIT": "",
+                "NEXT_UNIT": "",
             }
             yield Host(machine, units, environment, port)
 
@@ -141,8 +143,9 @@ def test_a_release_serves_once_and_the_one_before_comes_back(host: Host) -> None
     assert (again.returncode, host.units.process(WEB)) == (0, process)
     assert "serves already" in again.stderr
 
-    second = host.serve("second")
+    second = host.serve("second", NEXT_UNIT=NEXT)
     assert second != first
+    assert not host.units.is_running(NEXT)
     assert second.endswith(host.serving())
 
     back = host.roll_back()
@@ -166,7 +169,7 @@ BROKEN = {
     "door": (7, {"wsgi.py": WSGI.format(places=("gate",))}),
 }
 # Only what fails by waiting is waited for so short.
-IMPATIENT = {"gate": {"GATE_SECONDS": "2"}, "door": {"CHECK_SECONDS": "2"}}
+IMPATIENT = {"gate": {"GATE_SECONDS": "2"}, "door": {"CHECK_SECONDS": "2", "NEXT_UNIT": NEXT}}
 SAID = {
     "settings": "JWT_SECRET is missing",
     "code": "can't be compiled",
@@ -191,6 +194,7 @@ def test_a_broken_release_leaves_the_old_one_serving(host: Host, kind: str) -> N
     assert host.machine.current == old
     assert old.endswith(host.serving())
     assert (host.units.process(WEB) is process) == (code != 7)
+    assert not host.units.is_running(NEXT)
     assert not list(host.machine.runtime.glob("patchproof-gate*"))
 
 
@@ -262,22 +266,43 @@ def test_five_are_kept_with_the_one_that_serves_and_the_one_before(host: Host) -
     ]
 
 
-def test_who_interrupts_it_after_the_switch_gets_the_old_one_back(host: Host) -> None:
-    old = host.serve("good")
+def make_interrupting(host: Host) -> Path:
+    """A service control that is interrupted at its first call, as by a lost connection."""
     program = host.machine.root / "interrupting"
-    # Ctrl-C or a lost connection, just when the services restart.
+    program.with_suffix(".done").unlink(missing_ok=True)
     program.write_text(
         "#!/bin/sh\n"
         '[ -e "$0.done" ] || { touch "$0.done"; kill -HUP $PPID; }\n'
         f'exec {host.environment["SERVICE_CONTROL"]} "$@"\n'
     )
     program.chmod(0o755)
+    return program
 
-    source = host.make("interrupted")
-    done = host.deploy("--directory", str(source), SERVICE_CONTROL=str(program))
 
-    assert done.returncode == 7, done.stderr
-    assert "Interrupted after the switch" in done.stderr
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_who_interrupts_it_after_the_switch_gets_the_old_one_back(
+    host: Host, is_heard: bool
+) -> None:
+    old = host.serve("good")
+    program = make_interrupting(host)
+    source = host.make(f"interrupted-{is_heard}")
+    environment = host.machine.environment() | host.environment
+    with subprocess.Popen(
+        [str(DEPLOY), "--directory", str(source)],
+        env=environment | {"SERVICE_CONTROL": str(program)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as deploying:
+        assert deploying.stderr is not None
+        wait_for(program.with_suffix(".done").exists)
+        if is_heard:
+            said = deploying.stderr.read()
+            assert "Interrupted after the switch" in said
+            assert "serves again" in said
+        else:
+            deploying.stderr.close()
+        assert deploying.wait(120) == 7
+
     assert host.machine.current == old
     assert old.endswith(host.serving())
 
