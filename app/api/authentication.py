@@ -23,7 +23,13 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "description": "A key opens what its scopes name, each operation names the one it needs: "
         + "; ".join(f"`{scope}` to {meaning}" for scope, meaning in SCOPE_MEANINGS.items()),
     },
-    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The token of a login: by key, good for 15 minutes, or by a mailed code, "
+        "good for a day. The word Bearer in just these letters.",
+    },
 }
 _BEARER = "Bearer "
 

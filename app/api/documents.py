@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ from app.errors import NotFoundError
 
 documents = APIBlueprint("documents", __name__, abp_tags=[Tag(name="Documents")])
 
+_MADE = "patchproof.document"
+_making = Lock()
 _PAGES = Path(__file__).resolve().parents[2] / "docs" / "api"
 _OBJECT = {"content": {"application/json": {"schema": {"type": "object"}}}}
 _HTML = {"content": {"text/html": {"schema": {"type": "string"}}}}
@@ -131,10 +134,14 @@ def _require_documentation() -> None:
 
 
 def _document(app: OpenAPI) -> dict[str, Any]:
-    # The application keeps what it has made, so it is completed once.
-    if not app.spec_json:
-        document_texts.complete(app.api_doc)
-    return app.spec_json
+    # Several threads may ask at first, and what the library hands out is completed in place.
+    with _making:
+        if _MADE not in app.extensions:
+            document = app.api_doc
+            document_texts.complete(document)
+            app.extensions[_MADE] = document
+        made: dict[str, Any] = app.extensions[_MADE]
+        return made
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,17 @@ def test_the_document_names_the_limits_of_each_route(app: Flask, operations: Ope
             if f"{method} {path}" in operations:
                 limits = [each.name for each in declared_by(app.view_functions[rule.endpoint])]
                 assert operations[f"{method} {path}"].get("x-limits", []) == limits, path
+
+
+def test_the_document_is_whole_for_all_who_ask_at_first(app: Flask) -> None:
+    app.extensions.pop("patchproof.document", None)
+    # As before the first request.
+    app.spec_json = {}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: app.test_client().get("/openapi.json"), range(16)))
+
+    assert len({answer.data for answer in answers}) == 1
+    assert "headers" in answers[0].json["components"]
 
 
 def test_2_docs_redirects_to_a_page(app: Flask) -> None:
