@@ -14,6 +14,7 @@ _MEANINGS = {
     "201": "Made.",
     "202": "Kept for good, and anchored without further calls.",
     "301": "It is at the path of the header Location.",
+    "304": "The reader has this content already.",
     "400": "The request can never be accepted as it is. `error.details` names what is wrong.",
     "401": "Nobody could be recognised: the credential, signature or code is missing or wrong.",
     "403": "Who asks is known, and may not do this.",
@@ -82,31 +83,36 @@ _REFUSAL = {
 
 
 def complete(document: dict[str, Any]) -> None:
-    """Adds meanings, headers and examples to a document, in place."""
-    unchanged: list[dict[str, Any]] = []
+    """Adds meanings, headers and examples to a document, in place.
+
+    Raises:
+        KeyError: a route answers a status that has no meaning here yet.
+    """
+    components = document["components"]
     for route, operation in _operations(document):
         if "description" in operation:
             # The library joins the lines of a docstring for HTML.
             operation["description"] = operation["description"].replace("<br/>", "\n").strip()
-        for status, response in operation["responses"].items():
-            response["description"] = _MEANINGS[status]
-            names = _headers_of(route, status, operation, response)
-            if names:
-                response["headers"] = {
-                    name: {"$ref": f"#/components/headers/{name}"} for name in names
-                }
-            if "ETag" in names:
-                unchanged.append(operation["responses"])
-        _tell_whether_body_is_needed(operation, document["components"]["schemas"])
+        _complete_responses(route, operation)
+        _tell_whether_body_is_needed(operation, components["schemas"])
         _add_examples(operation, EXAMPLES.get(route, {}))
-    for responses in unchanged:
-        responses["304"] = {"description": "The reader has this content already."}
-    components = document["components"]
     components["headers"] = {
         name: {"description": text, "schema": {"type": kind}}
         for name, (kind, text) in _HEADERS.items()
     }
     components["schemas"]["ErrorBody"]["examples"] = [_REFUSAL]
+
+
+def _complete_responses(route: str, operation: Operation) -> None:
+    is_tagged = False
+    for status, response in operation["responses"].items():
+        response["description"] = _MEANINGS[status]
+        names = _headers_of(route, status, operation, response)
+        if names:
+            response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        is_tagged |= "ETag" in names
+    if is_tagged:
+        operation["responses"]["304"] = {"description": _MEANINGS["304"]}
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, Operation]]:
@@ -125,10 +131,8 @@ def _headers_of(
         names += _RATE_LIMITS
     if int(status) < 400:
         names += _HEADERS_OF_ROUTES.get(route, ())
-        is_read_json = route.startswith("GET ") and "application/json" in response.get(
-            "content", {}
-        )
-        names += ["ETag"] if is_read_json and status == "200" else []
+        is_json = "application/json" in response.get("content", {})
+        names += ["ETag"] if is_json and status == "200" and route.startswith("GET ") else []
     return names
 
 
