@@ -19,8 +19,10 @@ from rich.table import Table
 
 from app import extensions, logs
 from app.clients.outcomes import ClientError
-from app.config import SettingsError, load_settings
+from app.config import Settings, SettingsError, load_settings
 from app.errors import LockHeldError, PatchProofError, UnavailableError
+from app.services import start_checks
+from app.services.start_checks import Kind
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +60,7 @@ def with_services(command: Callable[P, R]) -> Callable[P, R]:
         except SettingsError as error:
             raise CommandError(str(error), ExitCode.FAILED) from None
         logs.configure("warning", service="manage", release=settings.deploy_sha)
-        extensions.init(settings)
+        _open(settings)
         try:
             return command(*args, **kwargs)
         except LockHeldError as error:
@@ -73,12 +75,22 @@ def with_services(command: Callable[P, R]) -> Callable[P, R]:
         except PatchProofError as error:
             raise CommandError(error.message, ExitCode.REFUSED) from error
         finally:
-            _close()
+            close_services()
 
     return wrapper
 
 
-def _close() -> None:
+def _open(settings: Settings) -> None:
+    """Makes the services; what a command needs of them it says itself, by its exit code."""
+    try:
+        start_checks.open_services(settings)
+        start_checks.check(Kind.COMMAND)
+    except SettingsError as error:
+        raise CommandError(str(error), ExitCode.FAILED) from None
+
+
+def close_services() -> None:
+    """Closes every connection, so that the process ends with its work."""
     current = extensions.get()
     current.chain.close()
     current.kms.close()

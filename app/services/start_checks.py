@@ -7,10 +7,11 @@ names it; a process that is started meanwhile ends, and is started again until t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import pymongo
 from pymongo import MongoClient, WriteConcern
@@ -115,9 +116,7 @@ def open_services(settings: Settings) -> None:
         StartError: an address, or a key that is sent, can't even be read.
     """
     with _named("MONGODB_URI"):
-        MongoClient[dict[str, object]](
-            settings.mongodb_uri.get_secret_value(), connect=False
-        ).close()
+        MongoClient[dict[str, Any]](settings.mongodb_uri.get_secret_value(), connect=False).close()
     with _named("REDIS_URL"):
         extensions.redis_client(settings).close()
     if not settings.kms_api_key.get_secret_value().isascii():
@@ -154,12 +153,16 @@ def _check_bitcoin() -> None:
 def _check_database() -> None:
     with _asking_database():
         hello = extensions.get().database.admin.command("hello")
-    is_replicated = "setName" in hello or hello.get("msg") == "isdbgrid"
-    if extensions.get().settings.is_production and not is_replicated:
+    if extensions.get().settings.is_production and not is_replicated(hello):
         raise StartError(
             "MONGODB_URI names a server that is of no replica set, so nothing written is safe: "
             "start mongod with --replSet and run rs.initiate()"
         )
+
+
+def is_replicated(hello: Mapping[str, Any]) -> bool:
+    """Whether a server that greets so is of a replica set, or leads to some."""
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
 
 
 def _check_writing() -> None:

@@ -309,6 +309,20 @@ def test_what_nothing_reads_is_listed_and_harms_nothing() -> None:
     assert load_settings(values).is_production
 
 
+def test_o12_a_signer_whose_host_is_called_mock_is_one_as_any_other() -> None:
+    settings = load_settings(environ(KMS_SIGN_URL="https://kms-mock.example"))
+
+    assert settings.kms_url == "https://kms-mock.example"
+    assert settings.is_production
+
+
+def test_what_the_older_system_read_by_another_name_is_to_be_renamed() -> None:
+    problem = problem_of(environ(REDIS_URL=None, REDIS_ENDPOINT="redis://:x@127.0.0.1/0"))
+
+    assert "REDIS_URL is missing (rename REDIS_ENDPOINT)" in problem
+    assert ignored_settings({"PORT": "3001", "BIND": "::"}) == ["BIND", "PORT"]
+
+
 def test_no_setting_is_both_read_and_ignored() -> None:
     read = {name.upper() for name in Settings.model_fields}
 

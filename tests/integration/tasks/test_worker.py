@@ -139,7 +139,7 @@ def test_p1_no_wake_up_is_lost_while_records_come_and_tasks_run(
     check_confirmed_once(lab, records)
 
 
-def test_every_periodic_task_runs_in_the_worker(
+def test_f18_every_periodic_task_runs_in_the_worker(
     lab: Lab, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker()
