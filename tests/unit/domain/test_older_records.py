@@ -23,6 +23,7 @@ from app.domain.messages import (
 )
 from app.domain.older_records import (
     OlderForm,
+    clean,
     find_order,
     find_payload,
     is_endorsed,
@@ -238,3 +239,12 @@ def test_bytes_that_are_no_transaction_hold_no_record(raw: bytes) -> None:
 def test_a_payload_that_is_no_record_is_refused(payload: bytes) -> None:
     with pytest.raises(OlderRowError):
         read_payload(payload, Network.MAIN)
+
+
+def test_d5_a_proof_that_was_written_into_the_record_is_no_part_of_it() -> None:
+    first, _ = line()
+    shown = json.loads(find_payload(first.raw_tx or b"") or b"")
+    shown["auth"] |= {"merkleRoot": "aa" * 32, "merklePath": ["bb" * 32], "anchorTxid": "cc" * 32}
+
+    view = first.content.public_view(first.issuer_pubkey, first.issuer_signature)
+    assert clean(shown) == view
