@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, product
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -17,8 +17,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app import measures
+from app.clients.broadcasting import UNKNOWN_REASONS
+from app.clients.outcomes import BroadcastStatus
 from app.domain.states import TRANSACTION_WAITING, RecordStatus
 from app.measures import Count, Durations, Moment, Series
+from app.queue import Task
 from app.services import login_metrics
 from app.services.checkup import Checkup
 from app.services.fuel_gauge import FuelGauge
@@ -60,7 +63,7 @@ class ObservationCollector(Collector):
         if seen.queues is not None:
             yield from _queues(seen.queues)
         if seen.readings is not None:
-            yield from _readings(seen.readings)
+            yield from _readings(seen.readings, _known_series(seen))
         if seen.logins is not None:
             yield from _logins(seen.logins, self.release)
 
@@ -221,12 +224,25 @@ def _queues(read: QueueGauges) -> Iterator[Metric]:
     )
 
 
-def _readings(read: Readings) -> Iterator[Metric]:
+def _known_series(seen: Observation) -> dict[str, list[tuple[str, ...]]]:
+    """Series that are shown before they are counted: what begins at 1 has not increased yet."""
+    answers = [*((s.value, s.value) for s in BroadcastStatus if s is not BroadcastStatus.UNKNOWN)]
+    answers += [(BroadcastStatus.UNKNOWN.value, reason) for reason in UNKNOWN_REASONS]
+    return {
+        measures.TASKS.name: list(product((task.value for task in Task), ("done", "failed"))),
+        measures.BROADCASTS.name: [
+            (broadcaster, *answer) for broadcaster in seen.broadcasters for answer in answers
+        ],
+    }
+
+
+def _readings(read: Readings, known: Mapping[str, Iterable[tuple[str, ...]]]) -> Iterator[Metric]:
     by_name: dict[str, dict[Series, float]] = defaultdict(dict)
     for series, amount in read.amounts.items():
         by_name[series[0]][series[1:]] = amount
     for count in measures.COUNTS:
-        yield _count(count, by_name[count.name])
+        zeros = {(measures.COUNT, *values): 0.0 for values in known.get(count.name, ())}
+        yield _count(count, zeros | by_name[count.name])
     for durations in measures.DURATIONS:
         yield _histogram(durations, by_name[durations.name])
     for moment in measures.MOMENTS:

@@ -15,6 +15,8 @@ from app.clients.transport import NoAnswerError, NotSentError
 
 logger = logging.getLogger(__name__)
 
+# Why nobody knows what became of a broadcast, in the words of monitoring.
+UNKNOWN_REASONS = ("outage", "not_sent", "unclear")
 _NEVER_VALID = frozenset({BroadcastStatus.INVALID, BroadcastStatus.FEE_TOO_LOW})
 
 

@@ -5,17 +5,39 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
+from rich.markup import escape
 
-from app.commands._console import ExitCode, as_json_option, progress, show, show_rows, with_services
+from app import extensions, logs
+from app.commands._console import (
+    ExitCode,
+    as_json_option,
+    close_services,
+    progress,
+    show,
+    show_rows,
+    with_services,
+)
+from app.config import Settings, SettingsError, load_settings
 from app.domain.clock import utc_now
+from app.services import checkup, diagnosis, mailing, readiness
 from app.services import invariants as service
-from app.services import mailing, readiness
+from app.services.diagnosis import Check
 from app.services.invariants import Report
 
 
-@click.group()
-def doctor() -> None:
-    """Examine the service; nothing is changed.
+@click.group(invoke_without_command=True)
+@click.option("--quick", is_flag=True, help="Take the last checkup's word for the invariants.")
+@as_json_option
+@click.pass_context
+def doctor(context: click.Context, *, quick: bool, as_json: bool) -> None:
+    """Examine everything: settings, services, keys, clocks, work, money, invariants, versions.
+
+    Says of each what was found, and of what is not good what to do. Nothing is changed.
+
+    \b
+    Exit codes:
+      0  everything is good
+      1  something is not, or the settings can't be used
 
     \b
     In place of the older scripts:
@@ -23,13 +45,49 @@ def doctor() -> None:
       smoke-health.js          doctor health, or GET /health and /ready
       pingMongo.js             doctor health
     """
+    if context.invoked_subcommand is None:
+        raise SystemExit(int(_examine(reads_everything=not quick, as_json=as_json)))
+
+
+def _examine(*, reads_everything: bool, as_json: bool) -> ExitCode:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        advice = "correct the environment file and ask again"
+        checks = [Check("settings", "environment", is_good=False, found=str(error), advice=advice)]
+    else:
+        checks = _diagnose(settings, reads_everything=reads_everything)
+    is_good = all(check.is_good for check in checks)
+    if as_json:
+        show("Doctor", {"ok": is_good, "checks": [asdict(check) for check in checks]}, as_json=True)
+    else:
+        show_rows("Doctor", ("", "", "", "found", "what to do"), [_row(check) for check in checks])
+    return ExitCode.DONE if is_good else ExitCode.FAILED
+
+
+def _diagnose(settings: Settings, *, reads_everything: bool) -> list[Check]:
+    # What the clients log of their tries would stand around the table.
+    logs.configure("error", service="manage", release=settings.deploy_sha)
+    extensions.init(settings)
+    try:
+        return list(diagnosis.diagnose(reads_everything=reads_everything))
+    finally:
+        close_services()
+
+
+def _row(check: Check) -> tuple[str, ...]:
+    mark = "[green]good[/green]" if check.is_good else "[red]BAD[/red]"
+    words = (check.group, check.name, check.found, check.advice)
+    group, name, found, advice = (escape(word) for word in words)
+    return group, name, mark, found, advice
 
 
 @doctor.command()
 @click.option("--no-chain", is_flag=True, help="Leave out what only the chain service can tell.")
+@click.option("--keep", is_flag=True, help="Keep what is found, and totals, for monitoring.")
 @as_json_option
 @with_services
-def invariants(*, no_chain: bool, as_json: bool) -> None:
+def invariants(*, no_chain: bool, keep: bool, as_json: bool) -> None:
     """Check that no output is spent twice, none is forgotten, and records and chain agree.
 
     Reads everything that is stored, in streams, and may run beside the service. Payments
@@ -43,7 +101,7 @@ def invariants(*, no_chain: bool, as_json: bool) -> None:
     """
     with progress(as_json=as_json) as report_progress:
         report_progress("check", 0, None)
-        report = service.check(ask_chain=not no_chain)
+        report = checkup.run(no_chain=no_chain) if keep else service.check(ask_chain=not no_chain)
     if as_json:
         values = asdict(report)
         show("Invariants", {"ok": not report.violations} | values, as_json=True)

@@ -21,6 +21,7 @@ from app.models.setting import CHECKUP, Setting
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
 from app.services import invariants
+from app.services.invariants import Report
 from app.services.maintenance import exclusive
 
 LOCK = "checkup"
@@ -42,7 +43,7 @@ class Checkup:
     utxos: Mapping[str, int] = field(default_factory=dict)
 
 
-def run() -> Checkup:
+def run(*, no_chain: bool = False) -> Report:
     """Checks, counts and keeps what was found; one at a time across hosts.
 
     Raises:
@@ -50,20 +51,23 @@ def run() -> Checkup:
         UnavailableError: Redis is away.
     """
     with exclusive(LOCK):
-        report = invariants.check()
-        broken = Counter(dict.fromkeys(report.checked, 0))
-        for violation in report.violations:
-            broken[violation.rule] += violation.count
-        found = Checkup(
-            checked_at=utc_now(),
-            broken=dict(broken),
-            not_checked=dict(report.not_checked),
-            records=_count(AuthenticationRecord, RecordStatus),
-            transactions=_count(ChainTransaction, TransactionStatus),
-            utxos=_count(Utxo, UtxoStatus),
-        )
-        Setting.put(CHECKUP, vars(found))
-        return found
+        report = invariants.check(ask_chain=not no_chain)
+        Setting.put(CHECKUP, vars(_sum_up(report)))
+        return report
+
+
+def _sum_up(report: Report) -> Checkup:
+    broken = Counter(dict.fromkeys(report.checked, 0))
+    for violation in report.violations:
+        broken[violation.rule] += violation.count
+    return Checkup(
+        checked_at=utc_now(),
+        broken=dict(broken),
+        not_checked=dict(report.not_checked),
+        records=_count(AuthenticationRecord, RecordStatus),
+        transactions=_count(ChainTransaction, TransactionStatus),
+        utxos=_count(Utxo, UtxoStatus),
+    )
 
 
 def find_last() -> Checkup | None:

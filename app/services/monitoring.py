@@ -40,6 +40,7 @@ class Observation:
     logins: LoginCounts | None
     queues: QueueGauges | None
     is_circuit_open: Mapping[str, bool]
+    broadcasters: tuple[str, ...]
 
 
 def observe() -> Observation:
@@ -65,6 +66,7 @@ def observe() -> Observation:
         logins=ask(REDIS, login_metrics.read),
         queues=ask(REDIS, queue_gauges.read),
         is_circuit_open=_circuits(),
+        broadcasters=tuple(extensions.get().broadcaster.circuit_states()),
         is_up=is_up,
     )
 

@@ -15,6 +15,7 @@ from devnet.supervisor import Devnet
 from patchproof_client import Network, OwnerKey, PatchProofClient
 from tests.conftest import outside_settings
 from tests.e2e.system import System
+from tests.e2e.watching import check_up
 
 POOL_OUTPUTS = 40
 START_SECONDS = 90.0
@@ -37,9 +38,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             _log_in(client, exports)
             chain = ChainClient(exports["WOC_BASE_URL"], exports["CHAIN_CONTROL_URL"])
             _fill_pool(chain, exports)
-            yield System(exports, client, chain, database, celery)
+            yield System(exports, client, chain, database, celery, net)
             client.close()
             chain.close()
+
+
+@pytest.fixture(scope="session")
+def calm(running: System) -> System:
+    """The system with enough money, some work behind it and nothing wrong."""
+    running.chain.fund(running.exports["UTXO_FUNDING_ADDRESS"], 2_000_000)
+    running.chain.mine()
+    Operator(running.exports).sync_pool()
+    owner = running.make_owner()
+    for submitted in [running.register(product, owner) for product in running.make_products(4)]:
+        running.confirm(submitted)
+    check_up(running)
+    return running
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from pymongo import MongoClient
 from app.bitcoin.transactions import Transaction
 from demo.catalogue import Product, load_products
 from demo.chain import ChainClient
+from devnet.supervisor import Devnet
 from patchproof_client import Network, OwnerKey, PatchProofClient, Submitted, Verification
 
 CONFIRM_SECONDS = 80.0
@@ -40,6 +41,7 @@ class System:
     chain: ChainClient
     database: MongoClient[dict[str, Any]]
     celery: Celery
+    net: Devnet
 
     def make_owner(self) -> OwnerKey:
         return OwnerKey.generate(Network(self.exports["WOC_NETWORK"]))

@@ -60,7 +60,7 @@ class WorkerPart(ApplicationPart):
     has_port = False
 
     def command(self, site: Site) -> list[str]:
-        command = [sys.executable, "-m", "celery", "-A", "tasks.worker", "worker"]
+        command = [sys.executable, "-m", "celery", "-A", "tasks.worker", "--quiet", "worker"]
         command += ["--concurrency", "1", "--hostname", WORKER_NODE, "--loglevel", "INFO"]
         command += ["--queues", ",".join(QUEUES)]
         return [*command, "--without-gossip", "--without-mingle"]
@@ -81,7 +81,7 @@ class BeatPart(ApplicationPart):
             path.unlink()
 
     def command(self, site: Site) -> list[str]:
-        command = [sys.executable, "-m", "celery", "-A", "tasks.worker", "beat"]
+        command = [sys.executable, "-m", "celery", "-A", "tasks.worker", "--quiet", "beat"]
         command += ["--schedule", str(self._schedule(site)), "--pidfile="]
         return [*command, "--loglevel", "INFO"]
 

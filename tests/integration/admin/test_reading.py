@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +18,7 @@ from tests.integration.api.caller import Caller
 from tests.integration.services.lab import Owner
 
 OUTAGE = {"kind": "status", "status": 503}
+EXPLAINED = ("find", "aggregate", "count", "filter", "query", "pipeline", "cursor", "sort", "limit")
 STATES = ("unconfirmed", "available", "locked", "spent", "void")
 
 
@@ -24,10 +26,12 @@ class Commands(CommandListener):
     """Counts what is asked of the database by clients that are made from here on."""
 
     total = 0
+    asked: ClassVar[list[dict[str, Any]]] = []
 
     def started(self, event: CommandStartedEvent) -> None:
         if event.command_name in ("find", "aggregate", "count", "getMore"):
             Commands.total += 1
+            Commands.asked.append(dict(event.command))
 
     def succeeded(self, event: object) -> None:
         """Was counted when it began."""
@@ -223,6 +227,27 @@ def test_scraping_costs_the_same_however_much_there_is(caller: Caller) -> None:
     before = Commands.total
     scrape(caller)
     assert Commands.total == before, "asked again within five seconds"
+
+
+def test_no_question_of_a_scrape_reads_a_whole_collection(caller: Caller) -> None:
+    caller.start()
+    caller.lab.fill_pool(3)
+    caller.registered("NFC-1", Owner())
+    checkup.run()
+    Commands.asked.clear()
+    scrape(caller)
+    # MongoDB finds a range of ids in their index; the embedded server says that it does not.
+    questions = [asked for asked in Commands.asked if "'_id': {'$gte'" not in str(asked)]
+    assert len(questions) > 8
+    assert [asked for asked in questions if "COLLSCAN" in explain(caller, asked)] == []
+
+
+def explain(caller: Caller, command: dict[str, Any]) -> str:
+    """How the server answers it."""
+    known = {name: value for name, value in command.items() if name in EXPLAINED}
+    current = extensions.get()
+    database = current.database[current.settings.db_name]
+    return str(database.command("explain", known))
 
 
 @pytest.mark.parametrize(("required", "status"), [("0", 200), ("1", 401)])

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
 from bson import ObjectId
+from click.testing import CliRunner
 
 from app import extensions
+from app.bitcoin.keys import PrivateKey
 from app.models.utxo import Utxo
-from app.services import anchoring, invariants
+from app.services import anchoring, diagnosis, invariants, measuring
+from manage import cli
 from tests.integration.commands.conftest import Manage
 from tests.integration.pool.world import World
 
@@ -128,3 +136,118 @@ def test_help_names_the_scripts_that_it_replaces(manage: Manage) -> None:
     assert shown.code == 0
     for name in ("check-health.js", "smoke-health.js", "pingMongo.js"):
         assert name in shown.stdout
+
+
+def examine(manage: Manage, *words: str) -> tuple[int, dict[tuple[str, str], dict[str, object]]]:
+    """The exit code, and each check by its group and name."""
+    shown = manage("doctor", "--json", *words)
+    return shown.code, {(each["group"], each["name"]): each for each in shown.json["checks"]}
+
+
+def test_the_doctor_looks_at_everything(manage: Manage, world: World) -> None:
+    world.fill(12, 5000)
+    assert manage("db", "migrate").code == 0
+
+    code, checks = examine(manage)
+
+    bad = {name: each for name, each in checks.items() if not each["is_good"]}
+    # Nothing but this test runs here.
+    assert set(bad) == {("work", "processes"), ("work", "sweeper")}
+    assert code == 1
+    assert all(each["advice"] for each in bad.values())
+    wanted = {
+        ("settings", "environment"),
+        ("needs", "database"),
+        ("needs", "writing"),
+        ("needs", "issuer's key"),
+        ("needs", "funding key"),
+        ("database", "migrations"),
+        ("mail", "server"),
+        ("clocks", "redis"),
+        ("clocks", "database"),
+        ("clocks", "chain"),
+        ("money", "pool"),
+        ("promises", "invariants"),
+        ("versions", "redis"),
+        ("versions", "database"),
+    }
+    assert wanted <= set(checks)
+
+
+def test_the_doctor_is_content_with_a_system_that_works(manage: Manage, world: World) -> None:
+    world.fill(12, 5000)
+    assert manage("db", "migrate").code == 0
+    client, now = extensions.get().redis, time.time()
+    done = ["patchproof_task_last_done_timestamp_seconds", "", "sweep-unfinished"]
+    client.hset(measuring.MOMENTS, json.dumps(done), now)
+    for number, kind in enumerate(("web", "worker", "beat")):
+        client.hset(measuring.PROCESSES, f"here:{number}", json.dumps([kind, now, {}]))
+
+    code, checks = examine(manage)
+
+    assert code == 0, [each for each in checks.values() if not each["is_good"]]
+    assert "BAD" not in manage("doctor").stdout
+
+
+def test_the_doctor_says_what_to_do_about_a_violation(manage: Manage, world: World) -> None:
+    break_pool(world)
+
+    _, checks = examine(manage)
+    found = checks["promises", "invariants"]
+    assert found["is_good"] is False
+    assert "locked-output-has-owner: 1" in str(found["found"])
+    assert "docs/runbooks/invariant-broken.md" in str(found["advice"])
+    _, quick = examine(manage, "--quick")
+    assert "doctor invariants --keep" in str(quick["promises", "invariants"]["advice"])
+
+    kept = manage("doctor", "invariants", "--keep")
+    assert kept.code == 1
+    _, quick = examine(manage, "--quick")
+    assert "locked-output-has-owner: 1" in str(quick["promises", "invariants"]["found"])
+    assert "BAD" in manage("doctor", "--quick").stdout
+
+
+def test_the_doctor_finds_another_key_than_the_signers(manage: Manage, world: World) -> None:
+    stranger = PrivateKey.generate().public_key.address(world.settings.woc_network)
+    world.configure(UTXO_FUNDING_ADDRESS=stranger)
+
+    code, checks = examine(manage, "--quick")
+
+    assert code == 1
+    assert "UTXO_FUNDING_ADDRESS must be" in str(checks["needs", "funding key"]["found"])
+
+
+def test_the_doctor_goes_on_where_a_part_is_away(manage: Manage, world: World) -> None:
+    world.configure(REDIS_URL="redis://127.0.0.1:1/0")
+
+    code, checks = examine(manage, "--quick")
+
+    assert code == 1
+    assert checks["needs", "redis"]["is_good"] is False
+    assert checks["clocks", "redis"]["is_good"] is False
+    assert checks["clocks", "database"]["is_good"] is True
+
+
+def test_o3_the_doctor_names_settings_that_can_not_be_used(manage: Manage, world: World) -> None:
+    environ = {**world.environ, "KMS_API_KEY": ""}
+    shown = CliRunner().invoke(cli, ["doctor", "--json"], env=environ)
+    table = CliRunner().invoke(cli, ["doctor"], env=environ)
+    checks = {(each["group"], each["name"]): each for each in json.loads(shown.stdout)["checks"]}
+    code = shown.exit_code
+    assert "BAD" in table.stdout
+
+    assert code == 1
+    assert "KMS_API_KEY" in str(checks["settings", "environment"]["found"])
+
+
+def test_a_clock_that_goes_wrong_is_told(
+    manage: Manage, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "time", SimpleNamespace(time=lambda: time.time() + 60))
+
+    _, checks = examine(manage, "--quick")
+
+    for name in ("redis", "database"):
+        found = checks["clocks", name]
+        assert found["is_good"] is False
+        assert "differs by 60" in str(found["found"]) or "differs by 59" in str(found["found"])

@@ -25,6 +25,7 @@ class SignerThread:
         ring = KeyRing(
             [
                 SignerKey("issuer", frozenset({Purpose.ISSUER}), self.issuer),
+                SignerKey("svd", frozenset({Purpose.SVD}), PrivateKey.generate()),
                 *(SignerKey(n, frozenset({Purpose.FUNDING}), k) for n, k in self._keys.items()),
             ]
         )
