@@ -49,6 +49,15 @@ def test_no_task_is_delivered_again_while_it_runs(settings: Settings) -> None:
     assert celery.worker_prefetch_multiplier == 1
 
 
+def test_the_page_of_processes_lists_what_runs_where() -> None:
+    rows = (ROOT / "docs" / "operations" / "processes.md").read_text().splitlines()
+    for queue in Queue:
+        [row] = [row for row in rows if row.startswith(f"| `{queue.value}` |")]
+        named = set(re.findall(r"`([a-z-]+)`", row)) - {queue.value}
+        assert named == {task.value for task, where in QUEUE_OF_TASK.items() if where is queue}
+        assert row.endswith(f"| {HARD_TIME_LIMIT_SECONDS} s |")
+
+
 def test_nothing_is_put_off_beyond_its_delivery(settings: Settings) -> None:
     """What waits for a time of its own waits in the database; a message never does."""
     for entry in beat_schedule(settings).values():
