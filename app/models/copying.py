@@ -18,7 +18,7 @@ from app.models.claim_intent import ClaimIntent
 from app.models.migration import AppliedMigration
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
-from app.models.setting import RESTORED, Setting
+from app.models.setting import RESTORED, UNCERTAIN, Setting
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
 from app.models.verification_code import VerificationCode
@@ -80,7 +80,7 @@ def stream(database: Any, name: str, session: Any) -> Iterator[RawBSONDocument]:
 def insert(database: Any, name: str, rows: Sequence[RawBSONDocument]) -> None:
     """Stores rows as they were; the mark of an earlier restoring is not among them."""
     if name == Setting._get_collection_name():
-        rows = [row for row in rows if row.get("key") != RESTORED]
+        rows = [row for row in rows if row.get("key") not in (RESTORED, UNCERTAIN)]
     if rows:
         database.get_collection(name, codec_options=_RAW).insert_many(rows, ordered=False)
 

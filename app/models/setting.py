@@ -23,6 +23,8 @@ POOL_SYNCED = "POOL_SYNCED"
 SPLIT_LEASE = "SPLIT_LEASE"
 # When the database came out of a dump that nobody has compared with the chain yet.
 RESTORED = "RESTORED"
+# Since then: that the chain has a batch whose records nobody can name.
+UNCERTAIN = "RESTORED_UNCERTAIN"
 
 
 class Setting(StoredDocument):

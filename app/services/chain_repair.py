@@ -29,11 +29,12 @@ from app.domain.states import (
     TransactionEvent,
     TransactionStatus,
 )
+from app.errors import ConflictError
 from app.models import copying, proven
 from app.models.cursors import Row
 from app.models.patch_state import PatchState
 from app.models.record import AuthenticationRecord
-from app.models.setting import RESTORED, Setting
+from app.models.setting import RESTORED, UNCERTAIN, Setting
 from app.models.transaction import AnchoredField, ChainTransaction, InputField, TransactionKind
 from app.models.utxo import NewUtxo, Utxo
 from app.services import (
@@ -135,22 +136,38 @@ def repair(*, accepts_uncertain: bool = False, on_progress: OnProgress = unwatch
     stay held and the database is not opened.
 
     Raises:
+        ConflictError: the database is none that was restored: while the service runs, nothing here
+            may move what it is working on.
         ServiceUnavailableError: as above; it can be run again from any point.
         LockHeldError, LockLostError, UnavailableError: somebody else is at it, or Redis is away.
     """
+    if Setting.find_value(RESTORED) is None:
+        raise ConflictError(
+            "nothing was restored here; after another tool has, stop everything and run "
+            "manage.py db hold"
+        )
     with exclusive() as guard:
         found = _look(on_progress)
         guard.check()
+        if found.comparison.uncertain:
+            # The next look does not meet the batch again: its outputs are known by then.
+            Setting.put(UNCERTAIN, value=True)
         taken_over = _take_over(found)
         sync = pool_sync.sync_under(guard, on_progress=on_progress)
         guard.check()
         is_open = accepts_uncertain or not found.comparison.uncertain
         released = copying.release() if is_open else 0
         if is_open:
+            Setting.delete_key(UNCERTAIN)
             Setting.delete_key(RESTORED)
     logger.warning(
         "database compared and repaired",
-        extra={"event": "backup.repaired", "taken_over": len(taken_over), "is_open": is_open},
+        extra={
+            "event": "backup.repaired",
+            "taken_over": len(taken_over),
+            "lost": [each.txid for each in found.comparison.lost],
+            "is_open": is_open,
+        },
     )
     return Repair(found.comparison, taken_over, sync, released, is_open, invariants.check())
 
@@ -178,7 +195,7 @@ def _look(on_progress: OnProgress) -> _Found:
         else:
             lost += [_lost(transaction, each) for each in carried]
     bound = {str(r.record_id): t.txid for t in carriers for r in t.records}
-    has_batch = any(each.kind == Kind.BATCH for each in lost)
+    has_batch = any(each.kind == Kind.BATCH for each in lost) or Setting.find_value(UNCERTAIN)
     comparison = Comparison(
         restored_at=Setting.find_value(RESTORED),
         asked=len(live),
