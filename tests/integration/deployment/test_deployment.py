@@ -41,8 +41,9 @@ from tests.integration.deployment.machine import (
 
 EVERY_SECONDS = 0.2
 POOL_OUTPUTS = 100
-PRODUCTS = 1000
-# All that is under way while neither API accepts: as many as one address may have open at nginx.
+# More than are registered in ten minutes.
+PRODUCTS = 4000
+# As many as one address may have open at nginx, so that a slow answer delays no other call.
 CALLERS = 90
 
 
