@@ -89,7 +89,7 @@ def strip_credentials(text: str) -> str:
 def chain_event(event: str, txid: str | None, **fields: Any) -> dict[str, Any]:
     """The one shape of events on the way to the chain, for `extra=` of a log call.
 
-    `event` is one of claimed, signed, committed, sent, accepted, settled, rejected, abandoned,
-    mined, final; `request_ids` ties the line to the HTTP requests that asked for it.
+    `event` is one of claimed, signed, committed, batched, sent, accepted, settled, rejected,
+    abandoned, mined, final; `request_ids` ties the line to the HTTP requests that asked for it.
     """
     return {"event": f"chain.{event}", "txid": txid, **fields}
