@@ -15,7 +15,6 @@ _DECODER = json.JSONDecoder()
 def find_text_problem(shown: str, told: str) -> str | None:
     """Tells how a text differs from the one shown; … stands for anything, lines too."""
     pattern = ".*".join(re.escape(part.strip(" ")) for part in _squeeze(shown).split("…"))
-    pattern = pattern.replace(r"\ ", " ")
     if re.fullmatch(pattern, _squeeze(told), re.DOTALL):
         return None
     return f"shows\n{shown}\nand the answer is\n{told}"
