@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from pymongo.errors import OperationFailure
@@ -21,6 +21,7 @@ from app.commands._console import (
     with_services,
 )
 from app.services import backups, chain_repair, migrating, older_import
+from app.services.chain_repair import Repair
 from app.services.migrating import MigrationReport
 
 R = TypeVar("R")
@@ -232,23 +233,21 @@ def compare(*, repairs: bool, accept_uncertain: bool, as_json: bool) -> None:
     with progress(as_json=as_json) as report:
         if repairs:
             done = chain_repair.repair(accepts_uncertain=accept_uncertain, on_progress=report)
-            found, invariants, is_good = done.found, done.invariants, done.is_open
-            extra = {
-                "taken_over": list(done.taken_over),
-                "sync": asdict(done.sync),
-                "released": done.released,
-                "is_open": done.is_open,
-            }
-            is_good = is_good and not found.lost and invariants.is_clean
+            found, now, is_good = done.found, done.invariants, done.is_clean
         else:
-            found, extra = chain_repair.compare(on_progress=report), {}
-            invariants, is_good = found.invariants, found.is_clean
-    values = {"ok": is_good, **asdict(found), **extra, "invariants": asdict(invariants)}
+            done, found = None, chain_repair.compare(on_progress=report)
+            now, is_good = found.invariants, found.is_clean
+    repaired = {} if done is None else _without_found(done)
     if as_json:
+        values = {"ok": is_good, **asdict(found), **repaired, "invariants": asdict(now)}
         show("Comparison", values, as_json=True)
     else:
-        _db_views.print_comparison(found, extra, invariants)
+        _db_views.print_comparison(found, repaired, now)
     raise SystemExit(int(ExitCode.DONE if is_good else ExitCode.FAILED))
+
+
+def _without_found(done: Repair) -> dict[str, Any]:
+    return {name: value for name, value in asdict(done).items() if name != "found"}
 
 
 def _read_collections(

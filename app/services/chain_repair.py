@@ -108,6 +108,11 @@ class Repair:
     is_open: bool
     invariants: invariants.Report
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether all is well now, and nothing was lost."""
+        return self.is_open and not self.found.lost and self.invariants.is_clean
+
 
 @dataclass(frozen=True)
 class _Found:
