@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from mongoengine import DateTimeField, DynamicField, NotUniqueError, StringField
+from pymongo import WriteConcern
+from pymongo.database import Database
 
 from app.domain.clock import utc_now
 from app.models.base import StoredDocument
@@ -25,6 +27,14 @@ SPLIT_LEASE = "SPLIT_LEASE"
 RESTORED = "RESTORED"
 # Since then: that the chain has a batch whose records nobody can name.
 UNCERTAIN = "RESTORED_UNCERTAIN"
+
+
+def write_nothing(database: Database[Any], *, wait_ms: int) -> None:
+    """Writes nothing, and has a majority acknowledge it within so many milliseconds."""
+    collection = database["settings"].with_options(
+        write_concern=WriteConcern(w="majority", j=True, wtimeout=wait_ms)
+    )
+    collection.update_one({"_id": "start-check"}, {"$unset": {"value": ""}})
 
 
 class Setting(StoredDocument):

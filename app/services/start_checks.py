@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import pymongo
-from pymongo import MongoClient, WriteConcern
+from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError, WTimeoutError
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
@@ -29,6 +29,7 @@ from app.config import Settings, SettingsError
 from app.domain import svd
 from app.domain.clock import utc_now
 from app.errors import InconsistentStateError
+from app.models.setting import write_nothing
 from app.services import api_keys, migrating
 
 logger = logging.getLogger(__name__)
@@ -166,13 +167,11 @@ def is_replicated(hello: Mapping[str, Any]) -> bool:
 
 
 def _check_writing() -> None:
-    """Writes nothing, and has a majority acknowledge it."""
     current = extensions.get()
-    collection = current.database[current.settings.db_name]["settings"].with_options(
-        write_concern=WriteConcern(w="majority", j=True, wtimeout=int(DATABASE_SECONDS * 500))
-    )
     with _asking_database():
-        collection.update_one({"_id": "start-check"}, {"$unset": {"value": ""}})
+        write_nothing(
+            current.database[current.settings.db_name], wait_ms=int(DATABASE_SECONDS * 500)
+        )
 
 
 @contextmanager
