@@ -60,7 +60,11 @@ def look_at(transaction: ChainTransaction, tip_height: int) -> bool:
         shown = evidence.gather(transaction)
         heights = _list_heights(set(shown.spent_elsewhere.values()))
     except ServiceUnavailableError as error:
-        logger.warning("no evidence: %s", error, extra=chain_event("sent", transaction.txid))
+        logger.warning(
+            "no evidence: %s",
+            error,
+            extra=chain_event("sent", transaction.txid, request_ids=list(transaction.request_ids)),
+        )
         return False
     if shown.known_txid not in (None, transaction.txid):
         return _note_own_rival(transaction, str(shown.known_txid))
@@ -116,7 +120,15 @@ def _note_own_rival(transaction: ChainTransaction, txid: str) -> bool:
     A second anchor must not be made, and heads that people have signed over are not renamed.
     """
     reason = f"the network has its earlier bytes, {txid}, instead"
-    logger.critical(reason, extra=chain_event("contested", transaction.txid, rival=txid))
+    logger.critical(
+        reason,
+        extra=chain_event(
+            "contested",
+            transaction.txid,
+            rival=txid,
+            request_ids=list(transaction.request_ids),
+        ),
+    )
     return ChainTransaction.note_contest(
         transaction.id,
         reason=reason,

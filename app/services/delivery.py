@@ -180,7 +180,11 @@ def _judge(
         is_open = not shown.known_txid and not shown.spent_elsewhere
         false = evidence.find_false_inputs(transaction) if is_open and is_refusal else []
     except ServiceUnavailableError as error:
-        logger.warning("no evidence: %s", error, extra=chain_event("sent", transaction.txid))
+        logger.warning(
+            "no evidence: %s",
+            error,
+            extra=chain_event("sent", transaction.txid, request_ids=list(transaction.request_ids)),
+        )
         _wait(transaction, outcome)
         return _Verdict.OPEN, None
     if shown.known_txid is not None:

@@ -129,7 +129,13 @@ def _look_at_mined(transaction: ChainTransaction, status: ChainStatus, current: 
         current.failures += not isinstance(error, UnexpectedAnswerError)
         if current.failures >= _PATIENCE:
             raise
-        logger.warning("tracking waits: %s", error, extra=chain_event("waiting", transaction.txid))
+        logger.warning(
+            "tracking waits: %s",
+            error,
+            extra=chain_event(
+                "waiting", transaction.txid, request_ids=list(transaction.request_ids)
+            ),
+        )
         return Outcome.WAITING
     if proof is None:
         return Outcome.WAITING
