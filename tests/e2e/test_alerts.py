@@ -87,11 +87,14 @@ def workers_and_beat_hang(system: System, watch: Watch) -> Iterator[None]:
         for _ in range(101):
             system.celery.send_task("track-transactions", queue="maintenance", expires=1.0)
         watch.put_forward(400.0)
-        yield
-        transactions.update_one({"_id": lost["_id"]}, {"$set": {"needs_operator": False}})
-        utxos.update_one({"_id": available[0]}, {"$set": {"satoshis": left["satoshis"]}})
-        free = {"$set": {"status": "available", "held": False}}
-        utxos.update_many({"lock_id": dead}, free | {"$unset": {"lock_id": 1, "locked_at": 1}})
+        try:
+            yield
+        finally:
+            transactions.update_one({"_id": lost["_id"]}, {"$set": {"needs_operator": False}})
+            utxos.update_one({"_id": available[0]}, {"$set": {"satoshis": left["satoshis"]}})
+            free = {"$set": {"status": "available", "held": False}}
+            free |= {"$unset": {"lock_id": 1, "locked_at": 1}}
+            utxos.update_many({"lock_id": dead}, free)
     system.confirm(waiting)
 
 
@@ -110,9 +113,11 @@ def invariant_is_broken(system: System, watch: Watch) -> Iterator[None]:
     held = {"status": "locked", "held": True, "lock_id": ObjectId()}
     utxos.update_one({"_id": found["_id"]}, {"$set": held})
     check_up(system)
-    yield
-    utxos.replace_one({"_id": found["_id"]}, found)
-    check_up(system)
+    try:
+        yield
+    finally:
+        utxos.replace_one({"_id": found["_id"]}, found)
+        check_up(system)
 
 
 @contextmanager
