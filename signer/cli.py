@@ -28,6 +28,7 @@ Examples:
   python -m signer add-key pool-1 --purpose funding --import < key.wif
   python -m signer add-key login-1 --purpose svd
   python -m signer list
+  SIGNER_NEW_PASSPHRASE_FILE=next python -m signer change-passphrase
   KMS_API_KEY_FILE=/etc/patchproof-signer/api-key python -m signer serve
 
 \b
@@ -131,6 +132,25 @@ def list_keys(as_json: bool) -> None:
         click.echo(json.dumps([_describe(key, network) for key in keys], indent=2))
     else:
         _print_table(keys, network)
+
+
+@cli.command("change-passphrase")
+def change_passphrase() -> None:
+    """Seal the keystore with another passphrase.
+
+    The new one comes from SIGNER_NEW_PASSPHRASE, from the file that SIGNER_NEW_PASSPHRASE_FILE
+    names, or is asked for. The keys stay as they are; copies of the file keep the old one.
+
+    A running signer goes on; put the new passphrase where it reads it before it starts again.
+
+    \b
+    Example:
+      SIGNER_NEW_PASSPHRASE_FILE=new-passphrase python -m signer change-passphrase
+    """
+    path = settings.keystore_path(os.environ)
+    old = settings.passphrase(os.environ)
+    keystore.change_passphrase(path, old, settings.next_passphrase(os.environ))
+    click.echo(f"Sealed {path} with the new passphrase. Copies of it still open with the old one.")
 
 
 @cli.command()

@@ -44,6 +44,14 @@ def add_key(path: Path, passphrase: str, key: SignerKey) -> None:
         _write(path, sealing_key.seal(_to_plaintext(keyring.with_key(key))))
 
 
+def change_passphrase(path: Path, passphrase: str, new_passphrase: str) -> None:
+    """Seal the keystore anew, at the cost that it has; PassphraseError leaves it as it is."""
+    with _exclusive(path):
+        keyring, sealing_key = _open(path, passphrase)
+        sealing_key = SealingKey.derive(new_passphrase, n=sealing_key.n)
+        _write(path, sealing_key.seal(_to_plaintext(keyring)))
+
+
 def _open(path: Path, passphrase: str) -> tuple[KeyRing, SealingKey]:
     sealed = SealedFile.from_bytes(_read(path))
     sealing_key = SealingKey.derive(passphrase, n=sealed.n, salt=sealed.salt)

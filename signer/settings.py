@@ -57,12 +57,26 @@ def passphrase(environment: Environment, *, is_new: bool = False) -> str:
     """Return the passphrase from SIGNER_PASSPHRASE, SIGNER_PASSPHRASE_FILE or the terminal."""
     text = _take_secret(environment, "SIGNER_PASSPHRASE")
     if text is None:
-        text = _ask_passphrase(is_new=is_new)
-    if is_new and len(text) < MIN_PASSPHRASE_CHARACTERS:
+        text = _ask_passphrase("SIGNER_PASSPHRASE", "Passphrase", is_new=is_new)
+    if is_new:
+        _check_length(text)
+    return text
+
+
+def next_passphrase(environment: Environment) -> str:
+    """Return the passphrase to come, from SIGNER_NEW_PASSPHRASE, its _FILE or the terminal."""
+    text = _take_secret(environment, "SIGNER_NEW_PASSPHRASE")
+    if text is None:
+        text = _ask_passphrase("SIGNER_NEW_PASSPHRASE", "New passphrase", is_new=True)
+    _check_length(text)
+    return text
+
+
+def _check_length(text: str) -> None:
+    if len(text) < MIN_PASSPHRASE_CHARACTERS:
         raise ConfigurationError(
             f"The passphrase must have at least {MIN_PASSPHRASE_CHARACTERS} characters."
         )
-    return text
 
 
 def read_import() -> str:
@@ -72,15 +86,15 @@ def read_import() -> str:
     return sys.stdin.readline(256)
 
 
-def _ask_passphrase(*, is_new: bool) -> str:
+def _ask_passphrase(name: str, prompt: str, *, is_new: bool) -> str:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR))
     except OSError:
         # Without a terminal the prompt would read stdin, where an imported key may be waiting.
         raise ConfigurationError(
-            "Set SIGNER_PASSPHRASE or SIGNER_PASSPHRASE_FILE: there is no terminal to ask at."
+            f"Set {name} or {name}_FILE: there is no terminal to ask at."
         ) from None
-    return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=is_new, err=True))
+    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True))
 
 
 def _take_secret(environment: Environment, name: str) -> str | None:

@@ -94,6 +94,26 @@ def test_each_failure_has_its_exit_code_and_one_sentence(environment: dict[str, 
         assert "Traceback" not in result.output
 
 
+def test_the_passphrase_is_changed_without_the_keys(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    run(environment, "init")
+    run(environment, "add-key", "pool-1", "--purpose", "funding")
+    before = run(environment, "list", "--json").output
+    file = tmp_path / "next"
+    file.write_text("battery staple\n")
+
+    short = run({**environment, "SIGNER_NEW_PASSPHRASE": "1234567"}, "change-passphrase")
+    assert (short.exit_code, run(environment, "list", "--json").output) == (3, before)
+    done = run({**environment, "SIGNER_NEW_PASSPHRASE_FILE": str(file)}, "change-passphrase")
+
+    assert done.exit_code == 0, done.output
+    assert "battery" not in done.output
+    assert run(environment, "list", "--json").exit_code == 5
+    environment["SIGNER_PASSPHRASE"] = "battery staple"
+    assert run(environment, "list", "--json").output == before
+
+
 def test_empty_keystore_is_not_served(environment: dict[str, str]) -> None:
     run(environment, "init")
     program = [sys.executable, "-m", "signer", "serve"]
@@ -123,7 +143,7 @@ def test_without_terminal_the_imported_key_is_not_taken_for_the_passphrase(
     assert SECRET not in result.stderr + result.stdout
 
 
-@pytest.mark.parametrize("command", ["init", "add-key", "list", "serve"])
+@pytest.mark.parametrize("command", ["init", "add-key", "list", "change-passphrase", "serve"])
 def test_help_teaches(command: str) -> None:
     main = CliRunner().invoke(cli, ["--help"])
     assert "Examples:" in main.output

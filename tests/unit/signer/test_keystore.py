@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.bitcoin.keys import PrivateKey
 from signer.errors import KeyRefusedError, KeystoreError, PassphraseError
 from signer.keyring import Purpose, SignerKey
-from signer.keystore import add_key, create_keystore, read_keystore
+from signer.keystore import add_key, change_passphrase, create_keystore, read_keystore
 from signer.sealing import SealedFile, SealingKey
 
 PASSPHRASE = "correct horse battery"
@@ -182,6 +182,21 @@ def test_wrong_passphrase_is_refused(path: Path) -> None:
         read_keystore(path, PASSPHRASE + "!")
 
 
+def test_another_passphrase_opens_the_same_keys(path: Path) -> None:
+    add_key(path, PASSPHRASE, issuer_key())
+    change_passphrase(path, PASSPHRASE, "another one")
+    assert [key.identifier for key in read_keystore(path, "another one")] == ["issuer-1"]
+    with pytest.raises(PassphraseError):
+        read_keystore(path, PASSPHRASE)
+
+
+def test_who_does_not_know_the_passphrase_changes_nothing(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(PassphraseError):
+        change_passphrase(path, PASSPHRASE + "!", "another one")
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o601])
 def test_file_that_others_can_reach_is_refused(path: Path, mode: int) -> None:
     path.chmod(mode)
@@ -199,7 +214,7 @@ def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_directory_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(KeystoreError, match="cannot be read: Is a directory"):
+    with pytest.raises(KeystoreError, match="is no file"):
         read_keystore(tmp_path, PASSPHRASE)
 
 
