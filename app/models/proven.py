@@ -7,6 +7,7 @@ Statuses move along the same events as ever; what differs is on whose word.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bson import ObjectId
 from pymongo import UpdateOne
@@ -19,16 +20,27 @@ from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
 
+_BATCH = 5000
 _ANCHOR = ("head", "txid", "digest", "issuer_signature", "issuer_pubkey")
 
 
 def doubt_outputs() -> int:
-    """Sets every output aside that is free, or locked for a moment, until a sync has seen it."""
-    unheld = Utxo.objects(status=UtxoStatus.LOCKED.value, held__ne=True)
+    """Sets every output aside that is free, or locked for a moment, until a sync has seen it.
+
+    In batches, so that no command lasts longer than a connection waits.
+    """
     unlock = {"set__held": False, "unset__lock_id": True, "unset__locked_at": True}
-    return int(unheld.transition(UtxoEvent.SUSPECTED, **unlock)) + int(
-        Utxo.objects(lock_id=None).transition(UtxoEvent.UNSEEN)
+    unheld = {"status": UtxoStatus.LOCKED.value, "held__ne": True}
+    return _move_all(unheld, UtxoEvent.SUSPECTED, unlock) + _move_all(
+        {"status": UtxoStatus.AVAILABLE.value}, UtxoEvent.UNSEEN, {}
     )
+
+
+def _move_all(which: Mapping[str, Any], event: UtxoEvent, changes: Mapping[str, Any]) -> int:
+    moved = 0
+    while points := list(Utxo.objects(**which).limit(_BATCH).scalar("outpoint")):
+        moved += int(Utxo.objects(outpoint__in=points, **which).transition(event, **changes))
+    return moved
 
 
 def spend(spends: Iterable[tuple[str, ObjectId, str]]) -> int:
