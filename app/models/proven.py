@@ -20,7 +20,7 @@ from app.models.record import AuthenticationRecord
 from app.models.transaction import ChainTransaction
 from app.models.utxo import Utxo
 
-_BATCH = 5000
+_BATCH = 500
 _ANCHOR = ("head", "txid", "digest", "issuer_signature", "issuer_pubkey")
 
 
