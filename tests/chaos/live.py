@@ -25,6 +25,9 @@ from tests.integration.services.lab import Lab, Owner
 # After a long outage the next try is as far away as the outage was long.
 CONFIRM_SECONDS = 60.0 + 3 * float(os.environ.get("CHAOS_OUTAGE_SECONDS", "0"))
 
+# What the worker says when it takes tasks, and beat when it has sent one.
+_AT_WORK = (b" ready", b"Sending due task")
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -45,8 +48,17 @@ class Live:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Worker and beat while the body runs."""
+        """Worker and beat while the body runs; it begins when both are at work.
+
+        In an outage they would not start, and nobody here starts them again.
+        """
+        log_path = self._theatre.zygote.log_path
+        begin = log_path.stat().st_size
         with self._theatre.restarted(is_gentle=False):
+            wait_until(
+                lambda: all(word in log_path.read_bytes()[begin:] for word in _AT_WORK),
+                what="worker and beat at work",
+            )
             yield
 
     def register(self, count: int) -> list[Accepted]:
