@@ -82,7 +82,7 @@ def _find_database_problem() -> str | None:
     if current.settings.db_name not in _indexed:
         # Without the unique indexes nothing keeps a patch from being registered twice.
         if extensions.missing_indexes():
-            return "indexes are missing: run manage.py db indexes"
+            return "indexes are missing: run manage.py db migrate"
         _indexed.add(current.settings.db_name)
     return None
 
