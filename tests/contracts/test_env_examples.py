@@ -91,7 +91,8 @@ def test_every_setting_of_gunicorn_is_in_the_example() -> None:
 
 def test_the_signers_example_has_its_settings_and_defaults() -> None:
     source = (ROOT / "signer" / "settings.py").read_text()
-    plain = set(re.findall(r'"((?:SIGNER|KMS)_[A-Z_]+)"', source))
+    # For one command at the terminal, never for a process that stays.
+    plain = set(re.findall(r'"((?:SIGNER|KMS)_[A-Z_]+)"', source)) - {"SIGNER_NEW_PASSPHRASE"}
     secrets = {"SIGNER_PASSPHRASE", "KMS_API_KEY"}
     names = plain | secrets | {f"{name}_FILE" for name in secrets}
     given = read("signer.env.example", is_default=False)
