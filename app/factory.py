@@ -11,7 +11,16 @@ from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import extensions, logs
-from app.api import authentication, bodies, counting, errors, headers, tracing, validation
+from app.api import (
+    authentication,
+    bodies,
+    counting,
+    errors,
+    headers,
+    http_metrics,
+    tracing,
+    validation,
+)
 from app.api.admin import admin
 from app.api.assets import assets
 from app.api.canary import canary
@@ -114,6 +123,8 @@ def _configure_http(app: OpenAPI, settings: Settings) -> None:
 
 
 def _hook_requests(app: OpenAPI) -> None:
+    # The first, so that it times and counts what all others do.
+    http_metrics.init_app(app)
     app.before_request(tracing.begin)
     counting.init_app(app)
     app.before_request(authentication.enforce)

@@ -1,7 +1,8 @@
 """What is counted and timed while the service runs, in the names that monitoring knows.
 
 Counting costs an addition in memory and never fails. `app/services/measuring.py` carries it to
-Redis, where the numbers of every process of every host come together.
+Redis, where the numbers of every process of every host come together. Requests of HTTP alone are
+counted by host, in app/api/http_metrics.py.
 
 Labels have few values: never an id, an address, a path as it was asked for or the words of an
 error. Nothing here knows Redis, HTTP or Celery, so everything may use it.
@@ -117,17 +118,6 @@ class Moment:
         _buffers[0].mark((self.name, COUNT, *values), time.time())
 
 
-HTTP_REQUESTS = Count(
-    "patchproof_http_requests_total",
-    "Requests that were answered, by the route's pattern.",
-    ("method", "route", "status"),
-)
-HTTP_SECONDS = Durations(
-    "patchproof_http_request_seconds",
-    "How long they took.",
-    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
-    ("method", "route"),
-)
 TASKS = Count(
     "patchproof_tasks_total", "Tasks of the workers, by how they ended.", ("task", "outcome")
 )
@@ -170,6 +160,6 @@ CPU_SECONDS = Count(
     ("service",),
 )
 
-COUNTS = (HTTP_REQUESTS, TASKS, BROADCASTS, SWEPT, CODES, CPU_SECONDS)
-DURATIONS = (HTTP_SECONDS, TASK_SECONDS, CALL_SECONDS)
+COUNTS = (TASKS, BROADCASTS, SWEPT, CODES, CPU_SECONDS)
+DURATIONS = (TASK_SECONDS, CALL_SECONDS)
 MOMENTS = (TASK_DONE, BEAT_SENT)

@@ -26,10 +26,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import multiprocess
+from prometheus_client import multiprocess, values
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
@@ -62,6 +64,8 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH1
 # It would let other programs steer the server.
 control_socket_disable = True
 proc_name = "patchproof-web"
+
+_OWN_COUNTERS = "patchproof-web-counters-"
 
 logconfig_dict: dict[str, Any] = {
     "version": 1,
@@ -105,6 +109,24 @@ def on_starting(_server: Arbiter) -> None:
     if directory:
         # Counted twice they would be, if they stayed.
         _empty(Path(directory))
+    else:
+        # Without one, each worker would show its own requests alone.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OWN_COUNTERS)
+
+
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """Gives the worker the lowest number that no living one has."""
+    taken = {other.slot for other in server.WORKERS.values()}
+    worker.slot = next(number for number in count(1) if number not in taken)
+
+
+def post_fork(_server: Arbiter, worker: Worker) -> None:
+    """Has the worker count in the files of its number: it goes on where a dead one has ended.
+
+    By process id, as is usual, each worker that is replaced would leave files that are read at
+    every scrape from then on.
+    """
+    values.ValueClass = values.MultiProcessValue(lambda: worker.slot)
 
 
 def post_worker_init(_worker: Worker) -> None:
@@ -119,8 +141,14 @@ def post_worker_init(_worker: Worker) -> None:
 
 def child_exit(_server: Arbiter, worker: Worker) -> None:
     """Takes the gauges of a worker that has ended out of the sums; its counters stay."""
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.slot)
+
+
+def on_exit(_server: Arbiter) -> None:
+    """Leaves no directory behind that nobody has asked for."""
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if directory.name.startswith(_OWN_COUNTERS):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _empty(directory: Path) -> None:

@@ -8,6 +8,7 @@ from flask_openapi3.models.tag import Tag
 from prometheus_client import CollectorRegistry, generate_latest
 
 from app import extensions
+from app.api import http_metrics
 from app.api.authentication import METRICS_KEY, METRICS_KEY_IF_REQUIRED
 from app.api.exposition import ObservationCollector
 from app.api.limits import READING
@@ -40,7 +41,8 @@ def show() -> Response:
     registry = CollectorRegistry()
     release = extensions.get().settings.deploy_sha
     registry.register(ObservationCollector(monitoring.observe(), release))
-    response = Response(generate_latest(registry), content_type=CONTENT_TYPE)
+    text = generate_latest(registry) + http_metrics.exposition()
+    response = Response(text, content_type=CONTENT_TYPE)
     response.headers["Cache-Control"] = "no-store"
     return response
 

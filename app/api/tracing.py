@@ -9,12 +9,11 @@ from uuid import uuid4
 
 from flask import Response, g, request
 
-from app import logs, measures
+from app import logs
 
 logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-Id"
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -29,7 +28,6 @@ def finish(response: Response) -> Response:
     """Logs the request, without its query and body; probes only when debugging."""
     seconds = time.perf_counter() - g.started_at
     route = None if request.url_rule is None else request.url_rule.rule
-    _measure(route, response.status_code, seconds)
     is_probe = request.blueprint == "health"
     if not is_probe:
         response.headers[HEADER] = logs.request_id.get() or ""
@@ -46,13 +44,6 @@ def finish(response: Response) -> Response:
         },
     )
     return response
-
-
-def _measure(route: str | None, status: int, seconds: float) -> None:
-    """Counts under the route's pattern: paths and methods that strangers make up are one."""
-    method = request.method if request.method in _METHODS else "other"
-    measures.HTTP_REQUESTS.add(method, route or "none", str(status))
-    measures.HTTP_SECONDS.observe(seconds, method, route or "none")
 
 
 def _caller() -> dict[str, str | None]:

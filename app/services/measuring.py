@@ -1,9 +1,9 @@
 """Carries what processes measure to Redis, and reads it: any process tells the same.
 
-The one way for all numbers that are counted: web, workers and beat add to the same hash, once a
-second and when they end. So they survive restarts of every process, and a scrape of any host has
-all of them. What a process counted in its last second is lost when it is killed; while Redis is
-away it is kept and carried later.
+The one way for all numbers that are counted but those of HTTP: web, workers and beat add to the
+same hash, once a second and when they end. So they survive restarts of every process, and a scrape
+of any host has all of them. What a process counted in its last second is lost when it is killed;
+while Redis is away it is kept and carried later.
 """
 
 from __future__ import annotations

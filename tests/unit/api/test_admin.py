@@ -52,7 +52,3 @@ def test_f6_maintaining_answers_with_every_part_away(client: FlaskClient, action
     assert response.json is not None
     assert response.json["success"] is False
     assert "127.0.0.1" not in response.get_data(as_text=True)
-
-
-def test_metrics_are_503_without_a_database(client: FlaskClient) -> None:
-    assert client.get("/metrics").status_code == 503
