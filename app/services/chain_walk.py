@@ -71,6 +71,8 @@ def walk(addresses: Iterable[str], *, on_progress: OnProgress = unwatched) -> Ch
         f"{output.txid}:{output.vout}"
         for address in sorted(set(addresses))
         for output in current.chain.list_unspent(address)
+        # The services list those too until the spending transaction is mined.
+        if not output.is_spent_in_mempool
     }
     _walk_forward(found, known, hashes, on_progress)
     _walk_back(found, {p.partition(":")[0] for p in listed - known}, hashes, on_progress)

@@ -166,6 +166,22 @@ def test_d8_the_drill_nothing_is_doubled_and_registering_goes_on(
     assert invariants.check(pause_seconds=0).is_clean
 
 
+def test_lost_transactions_that_continue_one_another_are_told_once(
+    world: World, manage: Manage, dump: Callable[[], Path]
+) -> None:
+    world.fill(1, 4000)
+    path = dump()
+    first, second = register(world, "FIRST"), register(world, "SECOND")
+    assert world.chain_transactions().keys() >= {first.txid, second.txid}
+    restore(manage, path)
+
+    repaired = manage("db", "compare", "--repair", "--json").json
+
+    assert [each["txid"] for each in repaired["lost"]] == [first.txid, second.txid]
+    assert repaired["is_open"] is True
+    assert manage("db", "compare", "--json").json["ok"] is True
+
+
 def test_a_dump_holds_everything_but_codes_and_comes_back_as_it_was(
     world: World, manage: Manage, dump: Callable[[], Path]
 ) -> None:
